@@ -1,0 +1,3 @@
+"""zraft: Raft as ZeroMQ actors."""
+
+__version__ = "0.1.0"

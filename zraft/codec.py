@@ -1,0 +1,141 @@
+"""Messages to frames and back. Bad input raises `ProtocolError` and nothing else.
+
+Every message on every socket of ours is ``[header, body]``, or ``[header, body, batch]`` for client commands::
+
+    header   magic "zR" | version u8 | kind u8 | cluster u64 | boot u64 | crc u32 | source (utf-8, 1 to 64 bytes)
+    body     msgpack of the kind's struct
+    batch    msgpack of a `requests.Batch`, opaque to everybody but its client and whoever applies it
+
+All integers are big-endian. The CRC-32 covers the header without the CRC itself and then every further frame. It is
+checked, as are magic, version, cluster, the count of frames and the size of the whole, before anything is decoded.
+"""
+
+import zlib
+from collections.abc import Sequence
+from struct import Struct
+from typing import Any, NamedTuple
+
+import msgspec
+
+from zraft import requests
+from zraft.errors import ProtocolError
+from zraft.raft import messages
+
+VERSION = 1
+FRAME_BYTES_MAX = 16 << 20
+"""What one frame, and one whole message, may hold."""
+
+PEER_KINDS: dict[int, type[msgspec.Struct]] = {
+    1: messages.PreVote,
+    2: messages.PreVoteResponse,
+    3: messages.RequestVote,
+    4: messages.RequestVoteResponse,
+    5: messages.AppendEntries,
+    6: messages.AppendEntriesResponse,
+    7: messages.Heartbeat,
+    8: messages.HeartbeatResponse,
+    9: messages.TimeoutNow,
+}
+REQUEST_KINDS: dict[int, type[msgspec.Struct]] = {
+    32: requests.Hello,
+    33: requests.OpenSession,
+    34: requests.CloseSession,
+    35: requests.Commands,
+    36: requests.Queries,
+    37: requests.StatusRequest,
+    38: requests.TransferRequest,
+    39: requests.RecentEvents,
+}
+REPLY_KINDS: dict[int, type[msgspec.Struct]] = {64: requests.Reply}
+
+_MAGIC = b"zR"
+_PREFIX = Struct("!2sBBQQ")
+_CRC = Struct("!I")
+_SOURCE_AT = _PREFIX.size + _CRC.size
+_SOURCE_BYTES_MAX = 64
+_HELLO = 32
+_ANY_CLUSTER = 0
+_CODES = {struct: code for kinds in (PEER_KINDS, REQUEST_KINDS, REPLY_KINDS) for code, struct in kinds.items()}
+_DECODERS = {code: msgspec.msgpack.Decoder(struct) for struct, code in _CODES.items()}
+_encode_body = msgspec.msgpack.Encoder().encode
+
+
+class Received(NamedTuple):
+    """A message that passed every check."""
+
+    source: str
+    """The name that the sender gives itself: a node's, or a client's own."""
+    boot_id: int
+    """Changes whenever the sender's process starts."""
+    message: Any
+    """An instance of one of the kinds asked for."""
+    batch: bytes | None
+    """The third frame, for commands."""
+
+
+class Codec:
+    """Encodes and decodes for one sender in one cluster.
+
+    Parameters
+    ----------
+    cluster_id
+        64-bit number of the cluster; 0, for a client that does not know it yet, is accepted for `Hello` alone.
+    source
+        Name of this sender, 1 to 64 bytes of UTF-8.
+    boot_id
+        64-bit number of this process start.
+    """
+
+    def __init__(self, cluster_id: int, source: str, boot_id: int) -> None:
+        name = source.encode()
+        assert 1 <= len(name) <= _SOURCE_BYTES_MAX, f"a source name has 1 to 64 bytes: {source!r}"
+        self.cluster_id = cluster_id
+        self._source = name
+        self._heads = {
+            code: _PREFIX.pack(_MAGIC, VERSION, code, cluster_id, boot_id) for code in _CODES.values()
+        }
+
+    def encode(self, message: msgspec.Struct, batch: bytes | None = None) -> list[bytes]:
+        """Return the frames of `message`; `batch` is the already encoded third frame of `Commands`."""
+        head = self._heads[_CODES[type(message)]]
+        body = _encode_body(message)
+        crc = zlib.crc32(body, zlib.crc32(self._source, zlib.crc32(head)))
+        if batch is None:
+            return [head + _CRC.pack(crc) + self._source, body]
+        return [head + _CRC.pack(zlib.crc32(batch, crc)) + self._source, body, batch]
+
+    def decode(self, frames: Sequence[bytes], kinds: dict[int, type[msgspec.Struct]]) -> Received:
+        """Check and decode `frames` as one of `kinds`.
+
+        Raises
+        ------
+        ProtocolError
+            Whatever is wrong with them; the message says what.
+        """
+        if not 2 <= len(frames) <= 3:  # noqa: PLR2004
+            raise ProtocolError(f"{len(frames)} frames where 2 or 3 belong")
+        header = frames[0]
+        if not _SOURCE_AT < len(header) <= _SOURCE_AT + _SOURCE_BYTES_MAX:
+            raise ProtocolError(f"a header of {len(header)} bytes")
+        if sum(map(len, frames)) > FRAME_BYTES_MAX:
+            raise ProtocolError("a message over 16 MiB")
+        magic, version, kind, cluster, boot_id = _PREFIX.unpack_from(header)
+        if magic != _MAGIC or version != VERSION:
+            raise ProtocolError(f"magic {magic!r}, version {version}: not zraft, or another version of it")
+        if kind not in kinds:
+            raise ProtocolError(f"kind {kind} does not belong on this socket")
+        if cluster != self.cluster_id and not (kind == _HELLO and cluster == _ANY_CLUSTER):
+            raise ProtocolError(f"a message of cluster {cluster:016x}; this is {self.cluster_id:016x}")
+        if (len(frames) == 3) != (kinds[kind] is requests.Commands):  # noqa: PLR2004
+            raise ProtocolError(f"kind {kind} does not have {len(frames)} frames")
+        crc = zlib.crc32(header[_SOURCE_AT:], zlib.crc32(header[: _PREFIX.size]))
+        for frame in frames[1:]:
+            crc = zlib.crc32(frame, crc)
+        if crc != _CRC.unpack_from(header, _PREFIX.size)[0]:
+            raise ProtocolError("checksum does not match")
+        try:
+            source = header[_SOURCE_AT:].decode()
+            message = _DECODERS[kind].decode(frames[1])
+        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
+            raise ProtocolError(f"kind {kind}: {error}") from error
+        return Received(source, boot_id, message, frames[2] if len(frames) == 3 else None)  # noqa: PLR2004

@@ -1,0 +1,130 @@
+"""Typed events: what a node publishes about itself, for the monitor, for `--json`, and for its event file.
+
+On the XPUB socket an event is ``[topic, body]``: topic ``node/kind`` in UTF-8, body a msgpack map of `Event`. `seq` rises
+by one per event of one `boot_id`, so that a subscriber sees what it has missed. A node keeps its newest events in memory
+and gives them to whoever asks (`requests.RecentEvents`), so that a late subscriber need not wait for the next change.
+
+Kinds, and the `data` that each carries:
+
+================  ======================================================================================
+kind              data
+================  ======================================================================================
+role              role, term, leader, reason, prev_role: the node's role, term or leader changed
+status            the keys of `requests.Status` without `log`: at each change of role, and every second
+entry             index, term, kind, text: an entry was committed and applied here
+log               level, message: a line of the node's log
+hook              hook, seq, event, state (started, output, ended, killed, skipped, failed), and as they apply:
+                  line, stream, exit_code, signal, reason, term, duration_ms
+vote              what (requested, granted, refused), candidate, voter, reason, pre
+rejected          socket, count, reason: input that was dropped, at a bounded rate
+stopping          reason
+================  ======================================================================================
+"""
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from zraft.errors import ProtocolError
+from zraft.raft.types import NodeId
+
+KINDS = ("role", "status", "entry", "log", "hook", "vote", "rejected", "stopping")
+RECENT_MAX = 1_000
+"""Events that a node keeps in memory for late subscribers."""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One thing that happened at one node."""
+
+    v: int
+    """Version of this record; 1."""
+    cluster: str
+    """Name of the cluster."""
+    node: NodeId
+    boot_id: str
+    """The process start, as 16 hexadecimal digits."""
+    seq: int
+    """Rises by one within a `boot_id`, from 1."""
+    wall_ms: int
+    """Milliseconds since 1970 by the node's own clock: for people."""
+    term: int
+    role: str | None
+    """The node's term and role when it happened."""
+    kind: str
+    data: dict[str, Any]
+
+    @property
+    def topic(self) -> bytes:
+        """What a subscriber filters on: ``node/kind``."""
+        return f"{self.node}/{self.kind}".encode()
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Event).decode
+
+
+def encode(event: Event) -> list[bytes]:
+    """Return the frames to publish: topic and body."""
+    return [event.topic, _encode(event)]
+
+
+def decode(frames: list[bytes]) -> Event:
+    """Turn the frames of a SUB socket back into an event, or raise `ProtocolError`."""
+    if len(frames) != 2:  # noqa: PLR2004
+        raise ProtocolError(f"an event of {len(frames)} frames")
+    try:
+        return _decode(frames[1])
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ProtocolError(f"not an event: {error}") from error
+
+
+class Publisher:
+    """Numbers events and hands them to `emit`; keeps the newest for late subscribers.
+
+    Parameters
+    ----------
+    cluster, node
+        Names that every record bears.
+    boot_id
+        64-bit number of this process start.
+    wall_ms
+        The clock for people.
+    emit
+        Called with every event, in order; must not block.
+    """
+
+    def __init__(
+        self, cluster: str, node: NodeId, boot_id: int, wall_ms: Callable[[], int], emit: Callable[[Event], None]
+    ) -> None:
+        self._cluster = cluster
+        self._node = node
+        self._boot_id = f"{boot_id:016x}"
+        self._wall_ms = wall_ms
+        self._emit = emit
+        self._seq = 0
+        self.term = 0
+        """Term and role that the next event bears; kept up to date by the replica."""
+        self.role: str | None = None
+        self._recent: deque[Event] = deque(maxlen=RECENT_MAX)
+
+    def publish(self, kind: str, **data: Any) -> None:
+        """Make the next event and emit it."""
+        assert kind in KINDS, f"an event kind that no reader knows: {kind}"
+        self._seq += 1
+        event = Event(
+            1, self._cluster, self._node, self._boot_id, self._seq, self._wall_ms(), self.term, self.role, kind, data
+        )
+        self._recent.append(event)
+        self._emit(event)
+
+    def recent(self, count: int) -> Iterable[Event]:
+        """Return the newest `count` events, oldest first."""
+        return list(self._recent)[-count:] if count > 0 else []
+
+
+def new_boot_id() -> int:
+    """Draw a number for this process start."""
+    return secrets.randbits(64)

@@ -1,0 +1,114 @@
+"""What nodes say to each other: the messages of the paper's figure 2 and of the thesis, one struct each.
+
+A message does not name its sender: the envelope does (`zraft.codec`), and the core is told. Each carries the sender's
+`term`, except that a `PreVote` and the grant of one carry the term that the candidate *would* campaign in and has not
+taken (thesis §9.6). `disk_id` names the sender's data directory, so that a node which has lost its data is recognised.
+Fields are only ever appended, with defaults, so that an older and a newer node understand each other.
+"""
+
+import msgspec
+
+from zraft.raft.types import Entry, EntryId, Index, Term
+
+
+class PreVote(msgspec.Struct, frozen=True, array_like=True):
+    """Asks whether a vote *would* be granted, so that a node cut off disturbs nobody on its return (thesis §9.6)."""
+
+    term: Term
+    """The term that the sender would campaign in: its own plus one."""
+    last: EntryId
+    """The sender's last log entry."""
+    disk_id: str
+
+
+class PreVoteResponse(msgspec.Struct, frozen=True, array_like=True):
+    """Answers `PreVote`; changes nothing at the voter."""
+
+    term: Term
+    """When granted, the term asked about; when refused, the voter's own, so that the candidate catches up with it."""
+    granted: bool
+    reason: str
+    """Why not, in words; empty when granted."""
+    disk_id: str
+
+
+class RequestVote(msgspec.Struct, frozen=True, array_like=True):
+    """Asks for a vote (paper §5.2); leaves only once the candidate's own vote is durable."""
+
+    term: Term
+    last: EntryId
+    """The candidate's last log entry (paper §5.4.1)."""
+    transfer: bool
+    """The sitting leader asked for this election (`TimeoutNow`), so leader stickiness does not apply (thesis §4.2.3)."""
+    disk_id: str
+
+
+class RequestVoteResponse(msgspec.Struct, frozen=True, array_like=True):
+    """Answers `RequestVote`; a grant leaves only once it is durable (paper figure 2)."""
+
+    term: Term
+    granted: bool
+    reason: str
+    """Why not, in words; empty when granted."""
+    disk_id: str
+
+
+class AppendEntries(msgspec.Struct, frozen=True, array_like=True):
+    """Replicates entries and the commit index (paper §5.3); with no entries it is a probe."""
+
+    term: Term
+    prev: EntryId
+    """The entry right before `entries`, which the follower must hold for them to fit."""
+    commit_index: Index
+    """The leader's; the follower commits at most up to the last entry that this message verifies."""
+    entries: list[Entry]
+
+
+class AppendEntriesResponse(msgspec.Struct, frozen=True, array_like=True):
+    """Answers `AppendEntries`; an acknowledgement leaves only once the entries are durable."""
+
+    term: Term
+    success: bool
+    match_index: Index
+    """On success, the last index known equal to the leader's and durable here. On refusal, the `prev.index` refused."""
+    hint: EntryId
+    """On refusal, the follower's last entry that could still match the leader's log (paper §5.3, fast back-up)."""
+    disk_id: str
+
+
+class Heartbeat(msgspec.Struct, frozen=True, array_like=True):
+    """The leader lives. Carries no entries; its round confirms reads and the leader's own right to lead (thesis §6.4)."""
+
+    term: Term
+    commit_index: Index
+    """min(match_index of the receiver, the leader's commit index), so always within the receiver's log."""
+    round: int
+    """Number of the heartbeat round; rises within a term."""
+
+
+class HeartbeatResponse(msgspec.Struct, frozen=True, array_like=True):
+    """Answers `Heartbeat`, echoing its round."""
+
+    term: Term
+    round: int
+    disk_id: str
+
+
+class TimeoutNow(msgspec.Struct, frozen=True, array_like=True):
+    """Tells an up-to-date follower to campaign at once: leadership transfer (thesis §3.10)."""
+
+    term: Term
+
+
+Message = (
+    PreVote
+    | PreVoteResponse
+    | RequestVote
+    | RequestVoteResponse
+    | AppendEntries
+    | AppendEntriesResponse
+    | Heartbeat
+    | HeartbeatResponse
+    | TimeoutNow
+)
+

@@ -1,0 +1,66 @@
+"""What the core wants done: the one thing that comes out of it, in the one safe order."""
+
+import msgspec
+
+from zraft.raft.messages import Message
+from zraft.raft.types import Entry, HardState, Index, NodeId, Role, Term
+
+
+class ReadReady(msgspec.Struct, frozen=True, gc=False):
+    """A linearizable read may be answered from any state that has applied `index` (thesis §6.4)."""
+
+    context: int
+    """The number under which the read was handed in; unique per attempt."""
+    index: Index
+    """The commit index that the read must see."""
+
+
+class RoleChange(msgspec.Struct, frozen=True):
+    """The node's role, term or known leader is another than in the last `Ready`."""
+
+    role: Role
+    term: Term
+    leader: NodeId | None
+    reason: str
+    """startup, election, transfer, higher_term, quorum_lost, removed or shutdown."""
+
+
+class Write(msgspec.Struct, frozen=True):
+    """One turn's worth of disk work: all of it becomes durable together, or the node stops.
+
+    In this order: `truncate_from`, `entries`, `hard_state` are written and synced, then `responses` may leave.
+    """
+
+    id: int
+    """Rises by one with each write; handed back by `Raft.written`."""
+    hard_state: HardState | None = None
+    """The new term and vote, when either changed."""
+    truncate_from: Index | None = None
+    """Entries from this index on are gone: they conflicted with the leader's (paper §5.3)."""
+    entries: list[Entry] = []
+    """New entries, without a gap, the first right behind what is left."""
+    responses: list[tuple[NodeId, Message]] = []
+    """Messages that promise what this write, or an earlier one, makes durable."""
+
+    @property
+    def touches_disk(self) -> bool:
+        """Whether there is anything to write; responses alone only wait for the writes ahead of them."""
+        return self.hard_state is not None or self.truncate_from is not None or bool(self.entries)
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """What the core wants done, **in the order of the fields**.
+
+    The order is a safety rule, carried out by one function (`replica.Replica._carry_out`).
+    """
+
+    sends: list[tuple[NodeId, Message]]
+    """Promise nothing, or only what is durable already: may leave at once."""
+    write: Write | None
+    """To the disk; its responses leave when it is synced, and then the core hears `written(id)`."""
+    committed: list[Entry]
+    """To the state machines, in order; then the core hears `applied(index)`."""
+    reads: list[ReadReady]
+    """Confirmed reads, to be answered once their index is applied."""
+    role_change: RoleChange | None
+    """Last, so that whoever hears of it finds everything before it done."""

@@ -1,0 +1,96 @@
+"""The nouns of the protocol: terms, entries, roles and memberships. Nothing here acts."""
+
+from enum import IntEnum, StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+Term = int
+"""A period with at most one leader (paper §5.1); 0 before the first election."""
+Index = int
+"""A position in the log; the first entry has index 1."""
+NodeId = str
+"""A node's name: 1 to 64 of ``A-Z a-z 0-9 . _ -``."""
+
+
+class EntryId(NamedTuple):
+    """Names one log entry; ordered by term, then by index.
+
+    That order *is* the rule "at least as up-to-date" (paper §5.4.1), so a voter asks no more than
+    `candidate_last >= self.log.last`.
+    """
+
+    term: Term
+    index: Index
+
+
+class EntryKind(IntEnum):
+    """What an entry's `data` means, and who acts on it once it is committed."""
+
+    NOOP = 0
+    """Opens a leader's term, so that entries of earlier terms can commit (paper §8)."""
+    COMMAND = 1
+    """A `requests.Batch`: commands of one client session for one state machine."""
+    SESSION = 2
+    """A `requests.SessionChange`: a client registers or ends its session (thesis §6.3)."""
+    MEMBERSHIP = 3
+    """A `Membership`, in force at a node as soon as it is in that node's log (paper §6)."""
+    OFFICE = 4
+    """The leader's claim to run its `leader` hook."""
+    TICK = 5
+    """Carries time alone: appended when something is due to expire and nothing else is written."""
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One log entry; the same in memory, on the wire and on disk."""
+
+    term: Term
+    """The term of the leader that made it."""
+    index: Index
+    """Its place in the log."""
+    kind: int
+    """An `EntryKind`."""
+    time_ms: int
+    """Cluster time when it was made, in milliseconds: never falls along the log, and is no wall clock."""
+    data: bytes
+    """What it says, opaque to the protocol unless `kind` is MEMBERSHIP."""
+
+    @property
+    def id(self) -> EntryId:
+        """The entry's (term, index)."""
+        return EntryId(self.term, self.index)
+
+
+class HardState(msgspec.Struct, frozen=True, array_like=True):
+    """What a node must know after a crash besides its log (paper figure 2, "persistent state").
+
+    One record, so that a vote can never be torn from its term.
+    """
+
+    term: Term = 0
+    """The latest term this node has seen."""
+    voted_for: NodeId | None = None
+    """Who has this node's vote in `term`, if anybody."""
+
+
+class Membership(msgspec.Struct, frozen=True):
+    """Who takes part, from the entry that carries it onwards (paper §6)."""
+
+    voters: tuple[NodeId, ...]
+    """Nodes whose majority elects and commits."""
+    outgoing: tuple[NodeId, ...] = ()
+    """The voters of the configuration that is being left; not empty only in joint consensus."""
+    learners: tuple[NodeId, ...] = ()
+    """Nodes that get the log and have no vote."""
+    disk_ids: dict[NodeId, str] = {}
+    """The data directory under which the leader met each node; another one under a known name has lost its data."""
+
+
+class Role(StrEnum):
+    """The part that a node plays in the current term, in the words of status and the monitor."""
+
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre_candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+    LEARNER = "learner"

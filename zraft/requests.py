@@ -1,0 +1,161 @@
+"""What clients say to a node, and what it answers: the bodies of the client socket.
+
+A request goes out as ``[header, envelope]`` or, for commands, ``[header, envelope, batch]``. The batch is encoded once, by
+the client, and is from there on opaque bytes: it becomes the `data` of one log entry as it is, and is decoded once per
+node, by whoever applies it. Every answer is a `Reply` with the request's `id`.
+"""
+
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+from zraft.raft.types import NodeId
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True):
+    """Asks who is there; the one request that a client may send before it knows the cluster's id (as cluster 0)."""
+
+    id: int
+
+
+class OpenSession(msgspec.Struct, frozen=True, array_like=True):
+    """Registers a session through the log (thesis §6.3); the result is its number, an int."""
+
+    id: int
+
+
+class CloseSession(msgspec.Struct, frozen=True, array_like=True):
+    """Ends a session through the log."""
+
+    id: int
+    session: int
+
+
+class Commands(msgspec.Struct, frozen=True, array_like=True):
+    """The envelope of a `Batch`, which travels in a frame of its own."""
+
+    id: int
+
+
+class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Commands of one session for one machine, applied in order, exactly once: the `data` of a COMMAND entry.
+
+    A session has one batch under way at a time. A retry carries the same numbers and the same bytes, and gets the
+    replies that the first application gave; a batch older than the session's newest is never applied (thesis §6.3).
+    """
+
+    session: int
+    """Number of the session: the index of the entry that registered it."""
+    sequence: int
+    """Number of the batch within its session; rises with each."""
+    machine: str
+    """The name under which the state machine is mounted: ``kv``."""
+    commands: list[bytes]
+    """Each one encoded by the client for that machine."""
+
+
+class SessionChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The `data` of a SESSION entry: 0 registers a new session (numbered by its entry's index), else that one ends."""
+
+    closes: int = 0
+
+
+class Queries(msgspec.Struct, frozen=True, array_like=True):
+    """Linearizable reads of one machine (thesis §6.4); the results come in the same order."""
+
+    id: int
+    machine: str
+    queries: list[bytes]
+
+
+class StatusRequest(msgspec.Struct, frozen=True, array_like=True):
+    """Asks for the node's own view of itself; the result is a `Status` as a map."""
+
+    id: int
+    log: int = 0
+    """How many of the newest log entries to include."""
+
+
+class TransferRequest(msgspec.Struct, frozen=True, array_like=True):
+    """Asks the leader to hand over to `target`, or to whomever is most up-to-date (thesis §3.10)."""
+
+    id: int
+    target: NodeId | None = None
+
+
+class RecentEvents(msgspec.Struct, frozen=True, array_like=True):
+    """Asks for the newest event records that the node still holds, so that a late subscriber misses nothing."""
+
+    id: int
+    count: int
+
+
+class Outcome(IntEnum):
+    """How a request ended."""
+
+    DONE = 0
+    """`result` has it."""
+    REFUSED = 1
+    """Nothing happened and nothing will: another node leads (`leader`), or none, or this one is busy. Try again."""
+    UNKNOWN = 2
+    """It was proposed and then lost sight of, since leadership moved. Ask again with the same sequence."""
+    SESSION_EXPIRED = 3
+    """The session is not in the replicated state; nothing was applied by this request."""
+    INVALID = 4
+    """It can never succeed; `message` says why."""
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True):
+    """The answer to the request with this `id`."""
+
+    id: int
+    outcome: int
+    """An `Outcome`."""
+    result: Any = None
+    """For commands and queries a list of bytes, one per command; otherwise as the request says."""
+    leader: NodeId | None = None
+    """Who leads, as far as the node knows."""
+    message: str = ""
+    """Why, for people."""
+
+
+class EntryView(msgspec.Struct, frozen=True):
+    """One log entry for people, as `describe` prints it."""
+
+    index: int
+    term: int
+    kind: str
+    text: str
+    committed: bool
+    """Committed and applied at this node."""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """One node's own view of itself; the keys of ``zraft status --json``."""
+
+    node: NodeId
+    endpoint: str
+    """Where clients reach it."""
+    role: str | None
+    term: int
+    leader: NodeId | None
+    voted_for: NodeId | None
+    commit_index: int
+    last_applied: int
+    last_index: int
+    election_timer_ms: int
+    """Time since the election timer was last reset."""
+    election_timeout_ms: int
+    """The timeout drawn for it."""
+    healthy: bool
+    """The loop turned within an election timeout, and disk thread and guard answer."""
+    uptime_s: float
+    pid: int
+    warnings: list[str] = []
+    """What an operator should know: a peer that lost its data, a slow disk."""
+    log: list[EntryView] = []
+    """Newest first, when asked for."""
+
+
+Request = Hello | OpenSession | CloseSession | Commands | Queries | StatusRequest | TransferRequest | RecentEvents

@@ -1,0 +1,100 @@
+"""The five things of the world, as protocols: clock, randomness, network, file system, processes.
+
+`replica.Replica` and the rooms under it see the world through these alone. The node supplies the real ones
+(`node`, `transport`, `disk`); a test or a simulator supplies its own and runs the very same code.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Protocol
+
+from zraft.raft.messages import Message
+from zraft.raft.ready import Write
+from zraft.raft.types import NodeId
+
+Random = random.Random
+"""Randomness comes in as a seeded generator; nothing in the core or the replica draws from anywhere else."""
+
+
+class Clock(Protocol):
+    """Durations and, for display alone, wall time."""
+
+    def now_ms(self) -> float:
+        """Milliseconds on this machine that never jump and count suspended time (CLOCK_BOOTTIME)."""
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970, for people to read; no decision is taken on it."""
+
+
+class Network(Protocol):
+    """A lossy link to each peer."""
+
+    def send(self, target: NodeId, message: Message) -> bool:
+        """Hand `message` over without blocking; False when it was refused and is lost for certain."""
+
+
+class File(Protocol):
+    """An open file; offsets and sizes in bytes. Every method may raise OSError."""
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Read up to `size` bytes at `offset`; fewer only at the end of the file."""
+
+    def pwritev(self, buffers: Sequence[bytes | bytearray | memoryview], offset: int) -> None:
+        """Write all `buffers` one behind the other at `offset`; a short write is completed or raises."""
+
+    def truncate(self, size: int) -> None:
+        """Cut or extend with zeros to `size`."""
+
+    def datasync(self) -> None:
+        """Return once the data, and the size, are durable."""
+
+    def size(self) -> int:
+        """Current size."""
+
+    def close(self) -> None:
+        """Release the descriptor; promises nothing about durability."""
+
+
+class FileSystem(Protocol):
+    """One node's directory tree; paths are strings relative to its root, with ``/``, never ``..``."""
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        """Open for reading and writing; with `create` it must not exist yet (mode 0600)."""
+
+    def list(self, path: str = "") -> list[str]:
+        """Names in a directory, sorted."""
+
+    def exists(self, path: str) -> bool:
+        """Whether the name exists."""
+
+    def mkdir(self, path: str) -> None:
+        """Make a directory (mode 0700) unless it exists; durable once its parent is synced."""
+
+    def rename(self, source: str, target: str) -> None:
+        """Atomically replace `target`; durable once the directory is synced."""
+
+    def unlink(self, path: str) -> None:
+        """Remove a file; durable once the directory is synced."""
+
+    def sync_directory(self, path: str = "") -> None:
+        """Return once creations, renames and removals in the directory are durable."""
+
+    def lock(self, path: str) -> bool:
+        """Take this file's lock, creating it, for the life of the process; False when another process holds it."""
+
+
+class WriteQueue(Protocol):
+    """The file system's write queue: writes go in, ids come out once durable, in order."""
+
+    def submit(self, write: Write) -> None:
+        """Queue `write`; never blocks. What waits together shares one vectored write and one sync."""
+
+    def completed(self) -> list[int]:
+        """Return the ids durable since the last call; raises `StorageError`, from the first failure on and for ever."""
+
+
+class Guard(Protocol):
+    """The process beside the node that owns the running hook script (the *Processes* seam)."""
+
+    def tell(self, order: dict[str, object]) -> None:
+        """Pass an order of `hooks.wire` on without blocking."""
