@@ -1,1 +1,1 @@
-"""."""
+"""Talking to a cluster: sessions, leader discovery, retries and batching; the dict on top."""

@@ -1,0 +1,49 @@
+"""The one kind of socket that talks to a node's client ROUTER: a DEALER, with every setting chosen."""
+
+import zmq
+
+from zraft.codec import FRAME_BYTES_MAX
+
+Socket = zmq.Socket[bytes]
+Context = zmq.Context[Socket]
+
+MESSAGES_MAX = 4_096
+"""High-water mark in both directions: far above the two batches and few reads that a client has under way."""
+RECONNECT_LOWER_MS, RECONNECT_UPPER_MS = 50, 1_000
+
+
+def dealer(context: Context, endpoint: str, *, wait_for_connection: bool, linger_ms: int) -> Socket:
+    """Open a DEALER that connects to `endpoint`, and goes on trying for as long as it is open.
+
+    Parameters
+    ----------
+    context
+        Whose I/O thread carries it.
+    endpoint
+        A node's client endpoint, ``tcp://host:port`` or ``ipc://path``.
+    wait_for_connection
+        True: a send is refused (`zmq.Again`) while no connection stands, so that nothing is queued for a dead node and
+        a refusal is certain. False: what is sent waits inside the socket until the connection stands or it is closed.
+    linger_ms
+        How long, once it is closed, the I/O thread goes on delivering what was sent.
+    """
+    socket: Socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.IMMEDIATE, int(wait_for_connection))
+    socket.setsockopt(zmq.LINGER, linger_ms)
+    socket.setsockopt(zmq.SNDHWM, MESSAGES_MAX)
+    socket.setsockopt(zmq.RCVHWM, MESSAGES_MAX)
+    socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
+    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_LOWER_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_UPPER_MS)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, 3_000)
+    socket.setsockopt(zmq.CONNECT_TIMEOUT, 2_000)
+    if endpoint.startswith("tcp://"):
+        socket.setsockopt(zmq.HEARTBEAT_IVL, 1_000)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3_000)
+        socket.setsockopt(zmq.HEARTBEAT_TTL, 3_000)
+        socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 60)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 30)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+    socket.connect(endpoint)
+    return socket
