@@ -82,7 +82,7 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True):
     term: Term
     commit_index: Index
     """min(match_index of the receiver, the leader's commit index), so always within the receiver's log."""
-    round: int
+    round: Index
     """Number of the heartbeat round; rises within a term."""
 
 
@@ -90,7 +90,7 @@ class HeartbeatResponse(msgspec.Struct, frozen=True, array_like=True):
     """Answers `Heartbeat`, echoing its round."""
 
     term: Term
-    round: int
+    round: Index
     disk_id: str
 
 
@@ -112,3 +112,22 @@ Message = (
     | TimeoutNow
 )
 
+
+def flaw(message: Message) -> str | None:
+    """Say what no honest peer would send in `message`, or None; what its types cannot express.
+
+    Entries follow each other without a gap, right behind `prev`, their terms never falling and none newer than the
+    message's own (paper figure 3, log matching).
+    """
+    if not isinstance(message, AppendEntries):
+        return None
+    before = message.prev
+    for entry in message.entries:
+        if entry.index != before.index + 1:
+            return f"entry {entry.index} follows {before.index}"
+        if entry.term < before.term:
+            return f"term {entry.term} at {entry.index} follows term {before.term}"
+        before = entry.id
+    return (
+        None if before.term <= message.term else f"an entry of term {before.term} in a message of term {message.term}"
+    )

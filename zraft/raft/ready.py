@@ -6,6 +6,16 @@ from zraft.raft.messages import Message
 from zraft.raft.types import Entry, HardState, Index, NodeId, Role, Term
 
 
+class Note(msgspec.Struct, frozen=True):
+    """Something that happened, for people: logs and the monitor. No decision rests on it."""
+
+    kind: str
+    """pre_vote_requested, vote_requested, vote_granted, vote_refused, majority_won, term_update, outdated_term,
+    leader_reset, round_lost, data_lost, strange, transfer or membership."""
+    data: dict[str, int | str | bool | None]
+    """Its particulars, by name."""
+
+
 class ReadReady(msgspec.Struct, frozen=True, gc=False):
     """A linearizable read may be answered from any state that has applied `index` (thesis §6.4)."""
 
@@ -33,6 +43,8 @@ class Write(msgspec.Struct, frozen=True):
 
     id: int
     """Rises by one with each write; handed back by `Raft.written`."""
+    term: Term
+    """The term in which `responses` were made; once the node's has risen, they are dropped."""
     hard_state: HardState | None = None
     """The new term and vote, when either changed."""
     truncate_from: Index | None = None
@@ -62,5 +74,7 @@ class Ready(msgspec.Struct, frozen=True):
     """To the state machines, in order; then the core hears `applied(index)`."""
     reads: list[ReadReady]
     """Confirmed reads, to be answered once their index is applied."""
+    notes: list[Note]
+    """To logs and monitors."""
     role_change: RoleChange | None
     """Last, so that whoever hears of it finds everything before it done."""

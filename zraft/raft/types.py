@@ -1,13 +1,15 @@
 """The nouns of the protocol: terms, entries, roles and memberships. Nothing here acts."""
 
 from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
-Term = int
+_U63 = msgspec.Meta(ge=0, lt=1 << 63)
+
+Term = Annotated[int, _U63]
 """A period with at most one leader (paper §5.1); 0 before the first election."""
-Index = int
+Index = Annotated[int, _U63]
 """A position in the log; the first entry has index 1."""
 NodeId = str
 """A node's name: 1 to 64 of ``A-Z a-z 0-9 . _ -``."""
@@ -21,7 +23,7 @@ class EntryId(NamedTuple):
     """
 
     term: Term
-    index: Index
+    index: Index  # type: ignore[assignment]  # It hides tuple.index, which nobody asks of a pair.
 
 
 class EntryKind(IntEnum):

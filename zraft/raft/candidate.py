@@ -1,0 +1,123 @@
+"""The candidate, and the pre-candidate that first asks whether it would win (paper §5.2, thesis §9.6)."""
+
+from zraft.raft import quorum
+from zraft.raft.messages import (
+    AppendEntries,
+    Heartbeat,
+    Message,
+    PreVote,
+    PreVoteResponse,
+    RequestVote,
+    RequestVoteResponse,
+)
+from zraft.raft.quorum import Tally
+from zraft.raft.state import State
+from zraft.raft.types import NodeId, Role
+
+
+class _Campaign:
+    """What both have in common: votes to count, and an election timeout within which to win."""
+
+    leader: NodeId | None = None
+    """Nobody leads, as far as a candidate knows."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.votes: dict[NodeId, bool] = {}
+        """The answers so far."""
+        self.disk_ids: dict[NodeId, str] = {}
+        """The data directory under which each voter answered."""
+        self.timer_from = state.now
+        """When this round of asking began."""
+        self.timeout_ms = state.draw_election_timeout()
+
+    @property
+    def deadline(self) -> float:
+        """When to ask anew."""
+        return self.timer_from + self.timeout_ms
+
+    def flush(self) -> None:
+        """Nothing: it asked when it began."""
+
+    def tick(self) -> None:
+        """Begin anew when nobody has won within the timeout: a split vote (paper §5.2)."""
+        if self.state.now >= self.deadline:
+            self.state.become_pre_candidate()
+
+    def _follow_if_led(self, source: NodeId, message: Message) -> bool:
+        # Paper §5.2: somebody else has established itself as leader of this term.
+        if not isinstance(message, AppendEntries | Heartbeat):
+            return False
+        self.state.become_follower(self.state.term, source, "election")
+        self.state.role.step(source, message)
+        return True
+
+
+class PreCandidate(_Campaign):
+    """Asks who would vote for it, without taking a term: so whoever was cut off deposes nobody on its return."""
+
+    name = Role.PRE_CANDIDATE
+
+    def ask(self) -> None:
+        """Ask all voters; its own answer is yes."""
+        state = self.state
+        self.votes[state.id] = True
+        question = PreVote(state.term + 1, state.log.last, state.settings.disk_id)
+        state.note("pre_vote_requested", term=state.term + 1)
+        for peer in state.peers:
+            state.send(peer, question)
+        self._count()
+
+    def step(self, source: NodeId, message: Message) -> None:
+        """Count an answer, or give way to a leader."""
+        if not self._follow_if_led(source, message) and isinstance(message, PreVoteResponse):
+            self.votes[source] = message.granted
+            self._count()
+
+    def _count(self) -> None:
+        if quorum.tally(self.votes, self.state.memberships.current) is Tally.WON:
+            self.state.become_candidate(transfer=False)
+
+
+class Candidate(_Campaign):
+    """Has taken a new term, votes for itself, and asks the others (paper §5.2)."""
+
+    name = Role.CANDIDATE
+
+    def __init__(self, state: State, *, transfer: bool) -> None:
+        super().__init__(state)
+        self.transfer = transfer
+        """The old leader asked for this."""
+
+    def ask(self) -> None:
+        """Ask all voters; the question itself waits until our own vote is durable, like any vote."""
+        state = self.state
+        question = RequestVote(state.term, state.log.last, self.transfer, state.settings.disk_id)
+        state.note("vote_requested", term=state.term, transfer=self.transfer)
+        for peer in state.peers:
+            state.promise(peer, question)
+
+    def own_vote_durable(self) -> None:
+        """Count our own vote; it is as good as anybody's only now that a crash can't undo it."""
+        self.votes[self.state.id] = True
+        self.disk_ids[self.state.id] = self.state.settings.disk_id
+        self._count()
+
+    def step(self, source: NodeId, message: Message) -> None:
+        """Count an answer, or give way to a leader."""
+        if not self._follow_if_led(source, message) and isinstance(message, RequestVoteResponse):
+            self.votes[source] = message.granted
+            self.disk_ids[source] = message.disk_id
+            self._count()
+
+    def _count(self) -> None:
+        state = self.state
+        if state.id not in self.votes:
+            return  # Nobody won without its own vote, and ours does not count before it is durable.
+        match quorum.tally(self.votes, state.memberships.current):
+            case Tally.WON:
+                granted = ", ".join(sorted(voter for voter, vote in self.votes.items() if vote))
+                state.note("majority_won", term=state.term, votes=granted)
+                state.become_leader(self.disk_ids, reason="transfer" if self.transfer else "election")
+            case Tally.LOST:
+                state.become_follower(state.term, None, "election")

@@ -1,0 +1,363 @@
+"""The protocol core of one node: messages and time go in, a `Ready` comes out.
+
+It calls nobody. Whoever drives it follows three rules: hand in the time with every call, and `tick` first after any gap;
+carry out each `Ready` in the order of its fields; and report back, with `written` when a write is durable and with
+`applied` when entries are applied.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from random import Random
+from typing import NamedTuple
+
+from zraft.raft.candidate import Candidate, PreCandidate
+from zraft.raft.follower import Follower
+from zraft.raft.leader import Leader
+from zraft.raft.log import Log
+from zraft.raft.membership import Memberships
+from zraft.raft.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    Heartbeat,
+    HeartbeatResponse,
+    Message,
+    PreVote,
+    PreVoteResponse,
+    RequestVote,
+    RequestVoteResponse,
+)
+from zraft.raft.ready import Ready, RoleChange, Write
+from zraft.raft.state import Settings, State
+from zraft.raft.types import Entry, EntryId, EntryKind, HardState, Index, Membership, NodeId, Role, Term
+
+
+class _InFlight(NamedTuple):
+    """A write that the disk has not reported yet."""
+
+    id: int
+    hard_state: HardState | None
+    truncate_from: Index | None
+    last_index: Index
+    """Last entry that it brings; 0 without any."""
+
+
+class _Shown(NamedTuple):
+    """What the last `Ready` told of our role."""
+
+    role: Role
+    term: Term
+    leader: NodeId | None
+
+
+class Raft(State):
+    """One node of a Raft cluster, without a world.
+
+    Parameters
+    ----------
+    settings
+        What it knows of itself.
+    recovered
+        What recovery found durable: hard state and entries.
+    bootstrap
+        The membership that the cluster began with.
+    random
+        Its own seeded generator.
+    now
+        The time, in milliseconds of a clock that never jumps.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        recovered: tuple[HardState, Sequence[Entry]],
+        bootstrap: Membership,
+        random: Random,
+        now: float,
+    ) -> None:
+        hard_state, entries = recovered
+        memberships = Memberships(bootstrap)
+        memberships.appended(entries)
+        super().__init__(settings, hard_state, Log(entries), memberships, random)
+        self.now = now
+        self._in_flight: deque[_InFlight] = deque()
+        self._next_write_id = 1
+        self._handed_to_apply = self.log.last_applied
+        self._reason = "startup"
+        self._shown: _Shown | None = None
+        self.role = Follower(self, None)
+
+    # -- in ------------------------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Let time pass; call it when `deadline` has come, and before messages after any gap."""
+        self.now = now
+        self.role.tick()
+
+    def step(self, source: NodeId, message: Message, now: float) -> None:
+        """Handle one message from `source`.
+
+        The rule for terms stands here, once, for all roles (paper §5.1, and figure 2, "all servers").
+        """
+        self.now = now
+        if self._comes_from_lost_data(source, message):
+            return
+        if message.term > self.term:
+            if not self._take_term(source, message):
+                return
+        elif message.term < self.term:
+            self._answer_outdated(source, message)
+            return
+        match message:
+            case PreVote():
+                self._answer_pre_vote(source, message)
+            case RequestVote():
+                self._answer_vote(source, message)
+            case _:
+                self.role.step(source, message)
+
+    def propose(self, kind: EntryKind, data: bytes, now: float) -> EntryId | None:
+        """Append an entry as leader and return its id; None when refused.
+
+        Refused by whoever does not lead, or is handing over, or has more uncommitted than it may hold.
+        """
+        self.now = now
+        role = self.role
+        if not isinstance(role, Leader) or role.transfer is not None:
+            return None
+        if self.log.uncommitted_bytes + len(data) > self.settings.uncommitted_bytes_max:
+            return None
+        return role.append(kind, data)
+
+    def read_index(self, context: int, now: float) -> bool:
+        """Take a linearizable read under a `context` used only once; False when this node does not lead."""
+        self.now = now
+        if not isinstance(self.role, Leader):
+            return False
+        self.role.read(context)
+        return True
+
+    def transfer(self, target: NodeId | None, now: float) -> NodeId | None:
+        """Begin to hand leadership to `target`, or to the most up-to-date voter; return it, or None when there is none.
+
+        `Ready.role_change` tells when it has gone. After an election timeout the attempt ends, and proposals are taken again.
+        """
+        self.now = now
+        if not isinstance(self.role, Leader):
+            return None
+        chosen = target or self.role.best_successor()
+        if chosen not in self.role.progress or chosen in self.role.lost:
+            return None
+        self.role.hand_over(chosen)
+        return chosen
+
+    def written(self, id: int, now: float) -> None:
+        """Hear that write `id` is durable; they are reported in order, and each one once."""
+        self.now = now
+        assert self._in_flight and self._in_flight[0].id == id, f"write {id} reported out of order"
+        write = self._in_flight.popleft()
+        if write.hard_state is not None:
+            self.durable = write.hard_state
+        if write.last_index:
+            # Entries of this write that have been truncated since are not durable *as our log has them*, even if others
+            # with the same index have taken their place.
+            cuts = [later.truncate_from for later in self._in_flight if later.truncate_from is not None]
+            if self.log.truncation_waits_from is not None:
+                cuts.append(self.log.truncation_waits_from)
+            self.log.stabilize(min([write.last_index, *(cut - 1 for cut in cuts)]))
+        role = self.role
+        if isinstance(role, Leader):
+            role.maybe_commit()
+        elif isinstance(role, Candidate) and self.durable == HardState(self.term, self.id) and write.hard_state:
+            role.own_vote_durable()
+
+    def applied(self, index: Index) -> None:
+        """Hear that the state machine has applied everything up to `index`."""
+        assert self.log.last_applied <= index <= self._handed_to_apply, f"applied {index}, never handed out"
+        self.log.last_applied = index
+
+    def unreachable(self, peer: NodeId) -> None:
+        """Hear that a message to `peer` was refused by our own socket."""
+        if isinstance(self.role, Leader):
+            self.role.unreachable(peer)
+
+    # -- out -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float:
+        """When to `tick`, if nothing happens before."""
+        return self.role.deadline
+
+    @property
+    def leader(self) -> NodeId | None:
+        """Who leads the current term, as far as this node knows."""
+        return self.role.leader
+
+    @property
+    def is_established(self) -> bool:
+        """Whether this node leads and has applied its own no-op: it knows all that was ever committed (paper §8)."""
+        return isinstance(self.role, Leader) and self.log.last_applied >= self.role.noop_index
+
+    def ready(self) -> Ready | None:
+        """Return what must happen now, or None; each thing is handed out once."""
+        self.role.flush()
+        write = self._next_write()
+        committed = self._next_committed()
+        change = self._role_change()
+        if not (self.sends or write or committed or self.reads or self.notes or change):
+            return None
+        ready = Ready(self.sends, write, committed, self.reads, self.notes, change)
+        self.sends, self.reads, self.notes = [], [], []
+        return ready
+
+    def _next_write(self) -> Write | None:
+        last_in_flight = next((w.hard_state for w in reversed(self._in_flight) if w.hard_state), self.durable)
+        now_hard = HardState(self.term, self.voted_for)
+        hard_state = now_hard if now_hard != last_in_flight else None
+        truncate_from, entries = self.log.take_unwritten()
+        if hard_state is None and truncate_from is None and not entries:
+            if not self.responses:
+                return None
+            if not self._in_flight:
+                self.sends.extend(self.responses)  # All that they promise is durable already.
+                self.responses = []
+                return None
+        write = Write(self._next_write_id, self.term, hard_state, truncate_from, entries, self.responses)
+        self._next_write_id += 1
+        self.responses = []
+        self._in_flight.append(_InFlight(write.id, hard_state, truncate_from, entries[-1].index if entries else 0))
+        return write
+
+    def _next_committed(self) -> list[Entry]:
+        log = self.log
+        if self._handed_to_apply == log.commit_index:
+            return []
+        entries = log.slice(self._handed_to_apply + 1, log.commit_index, self.settings.apply_bytes_max)
+        self._handed_to_apply = entries[-1].index
+        return entries
+
+    def _role_change(self) -> RoleChange | None:
+        shown = _Shown(self.role.name, self.term, self.role.leader)
+        if shown == self._shown:
+            return None
+        self._shown = shown
+        return RoleChange(shown.role, shown.term, shown.leader, self._reason)
+
+    # -- the rule for terms --------------------------------------------------------------------------------------------
+
+    def _comes_from_lost_data(self, source: NodeId, message: Message) -> bool:
+        disk_id = getattr(message, "disk_id", None)
+        if disk_id is None or not self.memberships.has_lost_data(source, disk_id):
+            return False
+        if isinstance(self.role, Leader):
+            self.role.data_lost(source)
+        return True
+
+    def _take_term(self, source: NodeId, message: Message) -> bool:
+        """Take a newer term; False when the message ends here instead."""
+        match message:
+            case PreVote():
+                return True  # It asks about a term that nobody has taken; answering changes nothing (thesis §9.6).
+            case PreVoteResponse(granted=True):
+                if isinstance(self.role, PreCandidate) and message.term == self.term + 1:
+                    self.role.step(source, message)
+                return False
+            case RequestVote() if self._leader_lives() and not message.transfer:
+                # Leader stickiness (thesis §4.2.3): whoever hears its leader neither votes nor takes the term.
+                self.note("vote_refused", candidate=source, term=message.term, reason="the leader is alive")
+                return False
+        led = source if isinstance(message, AppendEntries | Heartbeat) else None
+        self.become_follower(message.term, led, "higher_term")
+        return True
+
+    def _answer_outdated(self, source: NodeId, message: Message) -> None:
+        """Tell whoever is behind which term it is (paper §5.1); what answers our own past is dropped."""
+        if not isinstance(message, PreVote | RequestVote | Heartbeat | AppendEntries):
+            return
+        self.note("outdated_term", source=source, term=message.term, current=self.term)
+        disk_id = self.settings.disk_id
+        match message:
+            case PreVote():
+                self.send(source, PreVoteResponse(self.term, False, "its term is over", disk_id))
+            case RequestVote():
+                self.promise(source, RequestVoteResponse(self.term, False, "its term is over", disk_id))
+            case Heartbeat():
+                self.promise(source, HeartbeatResponse(self.term, 0, disk_id))
+            case AppendEntries():
+                refusal = AppendEntriesResponse(self.term, False, message.prev.index, self.log.last, disk_id)
+                self.promise(source, refusal)
+
+    def _leader_lives(self) -> bool:
+        if isinstance(self.role, Leader):
+            return True
+        heard_at = self.role.heard_at if isinstance(self.role, Follower) else float("-inf")
+        return self.now < heard_at + self.settings.election_timeout_lower_ms
+
+    # -- votes ---------------------------------------------------------------------------------------------------------
+
+    def _answer_pre_vote(self, source: NodeId, message: PreVote) -> None:
+        """Say whether the vote would be granted; changes nothing here, neither term nor timer (thesis §9.6)."""
+        reason = self.may_vote_for(message.last)
+        if message.term <= self.term:
+            reason = "its term is over"
+        elif self._leader_lives():
+            reason = "the leader is alive"
+        if reason:
+            self.note("vote_refused", candidate=source, term=message.term, reason=reason, pre=True)
+        term = self.term if reason else message.term
+        self.send(source, PreVoteResponse(term, not reason, reason, self.settings.disk_id))
+
+    def _answer_vote(self, source: NodeId, message: RequestVote) -> None:
+        """Grant the term's one vote, first come, first served, to a log at least as up-to-date (paper §5.2, §5.4.1)."""
+        reason = self.may_vote_for(message.last)
+        if self.voted_for not in (None, source):
+            reason = f"voted for {self.voted_for}"
+        if reason:
+            self.note("vote_refused", candidate=source, term=message.term, reason=reason)
+        else:
+            self.voted_for = source
+            self.note("vote_granted", candidate=source, term=message.term)
+            if isinstance(self.role, Follower):
+                self.role.granted_vote()
+            else:
+                self.become_follower(self.term, None, "election")  # A pre-candidate gives way to one that got further.
+        self.promise(source, RequestVoteResponse(self.term, not reason, reason, self.settings.disk_id))
+
+    # -- from role to role ---------------------------------------------------------------------------------------------
+
+    def become_follower(self, term: Term, leader: NodeId | None, reason: str) -> None:
+        """Follow `leader`, or wait for one to appear, in `term`."""
+        assert term >= self.term, f"term went back: {self.term} -> {term}"
+        assert leader != self.id, "a node cannot follow itself"
+        if term > self.term:
+            self.note("term_update", term=term, before=self.term)
+            self._raise_term(term)
+            self.voted_for = None  # A vote belongs to its term, not to a role: never cleared anywhere else.
+        self._reason = reason
+        self.role = Follower(self, leader)
+
+    def become_pre_candidate(self) -> None:
+        """Ask whether a candidacy would succeed (thesis §9.6)."""
+        self._reason = "election"
+        role = PreCandidate(self)
+        self.role = role
+        role.ask()
+
+    def become_candidate(self, *, transfer: bool) -> None:
+        """Stand for election in the next term (paper §5.2): take it, vote for ourselves, ask the others."""
+        self._raise_term(self.term + 1)
+        self.voted_for = self.id
+        self._reason = "transfer" if transfer else "election"
+        role = Candidate(self, transfer=transfer)
+        self.role = role
+        role.ask()
+
+    def _raise_term(self, term: Term) -> None:
+        self.term = term
+        self.responses.clear()  # A promise of a past term leaves unchanged, or not at all.
+
+    def become_leader(self, disk_ids: dict[NodeId, str], *, reason: str) -> None:
+        """Lead the current term: append its no-op, and replicate (paper §5.2, §8)."""
+        assert self.voted_for == self.id, "elected without our own vote"
+        assert self.durable.term == self.term, "elected in a term that is not durable"
+        self._reason = reason
+        self.role = Leader(self, disk_ids)

@@ -1,0 +1,100 @@
+"""The follower: takes what its leader sends, and waits for it to fall silent (paper §5.2, §5.3)."""
+
+from math import inf
+
+from zraft.raft.messages import AppendEntries, AppendEntriesResponse, Heartbeat, HeartbeatResponse, Message, TimeoutNow
+from zraft.raft.state import State
+from zraft.raft.types import NodeId, Role
+
+
+class Follower:
+    """Follows `leader`, or waits for one to appear. A learner is a follower that never stands."""
+
+    def __init__(self, state: State, leader: NodeId | None) -> None:
+        self.state = state
+        self.leader = leader
+        """Who leads this term; None until it is heard from."""
+        self.heard_at = state.now if leader else -inf
+        """When the leader was last heard from; what leader stickiness looks at."""
+        self.timer_from = state.now
+        """When the election timer was last reset: by the leader, or by granting a vote (paper §5.2)."""
+        self.timeout_ms = state.draw_election_timeout()
+
+    @property
+    def name(self) -> Role:
+        """Follower or learner."""
+        return Role.FOLLOWER if self.state.is_voter else Role.LEARNER
+
+    @property
+    def deadline(self) -> float:
+        """When to stand for election; never, for whoever may not."""
+        return self.timer_from + self.timeout_ms if self.state.is_voter and self.state.is_trusted else inf
+
+    def tick(self) -> None:
+        """Start an election when the leader has been silent for the whole timeout (paper §5.2)."""
+        if self.state.now >= self.deadline:
+            self.state.become_pre_candidate()
+
+    def flush(self) -> None:
+        """Nothing: a follower answers, and starts nothing."""
+
+    def step(self, source: NodeId, message: Message) -> None:
+        """Handle what the leader of this term says; votes were handled before roles come in."""
+        match message:
+            case AppendEntries() if self._hears(source):
+                self._append(source, message)
+            case Heartbeat() if self._hears(source):
+                self._heartbeat(source, message)
+            case TimeoutNow() if self.state.is_voter and self.state.is_trusted:
+                self.state.become_candidate(transfer=True)  # Thesis §3.10: at once, without a pre-vote.
+
+    def granted_vote(self) -> None:
+        """Give the candidate that has our vote its time to win (paper §5.2)."""
+        self._reset_timer()
+
+    def _hears(self, source: NodeId) -> bool:
+        """Note a sign of life of this term's leader; False for a second one, which can't be honest (paper §5.2)."""
+        if self.leader not in (None, source):
+            self.state.note("strange", source=source, reason=f"{self.leader} leads term {self.state.term}")
+            return False
+        if self.leader is None:
+            self.state.note("leader_reset", leader=source)
+        self.leader = source
+        self.heard_at = self.state.now
+        self._reset_timer()
+        return True
+
+    def _reset_timer(self) -> None:
+        self.timer_from = self.state.now
+        self.timeout_ms = self.state.draw_election_timeout()
+
+    def _heartbeat(self, source: NodeId, message: Heartbeat) -> None:
+        # The leader sends min(its commit, our match), so everything up to there is in our log and equal to its own. We
+        # may lag behind our own match only by having lost data, and then our disk is another; stay within our log.
+        self.state.commit(min(message.commit_index, self.state.log.last_index))
+        self.state.send(source, HeartbeatResponse(self.state.term, message.round, self.state.settings.disk_id))
+
+    def _append(self, source: NodeId, message: AppendEntries) -> None:
+        state, log = self.state, self.state.log
+        if log.term_at(message.prev.index) != message.prev.term:
+            # Rule 2 of AppendEntries in figure 2: the entry before the new ones must match.
+            hint = log.last_not_after(message.prev)
+            disk_id = state.settings.disk_id
+            state.send(source, AppendEntriesResponse(state.term, False, message.prev.index, hint, disk_id))
+            return
+        new = log.conflict(message.entries)
+        if new is not None:
+            fresh = message.entries[new:]
+            if fresh[0].index <= log.commit_index:
+                state.note("strange", source=source, reason=f"contradicts the committed entry {fresh[0].index}")
+                return
+            if fresh[0].index <= log.last_index:
+                state.truncate(fresh[0].index)  # Rule 3: a conflict removes the entry and all that follow it.
+            log.append(fresh)
+            state.memberships.appended(fresh)
+        # Rule 5, with the care that figure 2 takes: only up to the last entry that *this* message has verified. What lies
+        # behind it may be a leftover of an older term.
+        verified = message.prev.index + len(message.entries)
+        state.commit(min(message.commit_index, verified))
+        last = message.entries[-1].id if message.entries else message.prev
+        state.promise(source, AppendEntriesResponse(state.term, True, verified, last, state.settings.disk_id))

@@ -1,0 +1,112 @@
+"""What must hold of one node's state, and of two successive ones: each predicate under its English sentence.
+
+Tests and simulations check them after every step; a node in production checks the cheap ones after every turn, and stops
+with a report when one is broken, since going on could lose what others rely on. What must hold *between* nodes (at most
+one leader per term, log matching, …) needs all of them in view and is checked by whoever has that.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+from zraft.raft import quorum
+from zraft.raft.core import Raft
+from zraft.raft.leader import Leader
+from zraft.raft.types import EntryId, Index, NodeId, Role, Term
+
+
+class Broken(AssertionError):
+    """An invariant does not hold: a fault of ours, or of the memory."""
+
+
+class Glimpse(NamedTuple):
+    """As much of a state as the next one is compared with."""
+
+    term: Term
+    voted_for: NodeId | None
+    role: Role
+    last: EntryId
+    commit_index: Index
+    last_applied: Index
+    match: dict[NodeId, Index]
+
+
+def glimpse(raft: Raft) -> Glimpse:
+    """Take down what `check_step` compares."""
+    log = raft.log
+    match = {peer: p.match_index for peer, p in raft.role.progress.items()} if isinstance(raft.role, Leader) else {}
+    return Glimpse(raft.term, raft.voted_for, raft.role.name, log.last, log.commit_index, log.last_applied, match)
+
+
+def check(raft: Raft) -> None:
+    """Raise `Broken` unless every cheap predicate on this state holds."""
+    log, role = raft.log, raft.role
+    _demand(log.last_applied <= log.commit_index <= log.last_index, "applied <= committed <= last", raft)
+    _demand(log.stable_index <= log.handed_index <= log.last_index, "durable <= handed to the disk <= last", raft)
+    _demand(log.last.term <= raft.term, "no entry is of a term that this node has not reached", raft)
+    _demand(raft.durable.term <= raft.term, "the disk knows no newer term than this node", raft)
+    _demand(log.uncommitted_bytes >= 0, "there is no negative amount of uncommitted data", raft)
+    _demand(raft.memberships.changed_at <= log.last_index, "the membership in force is in the log", raft)
+    if isinstance(role, Leader):
+        _demand(raft.voted_for == raft.id, "a leader has its own vote", raft)
+        _demand(raft.durable.term == raft.term, "a leader's term is durable", raft)
+        _demand(log.last_index >= role.noop_index, "a leader's log holds its no-op", raft)
+        for peer, progress in role.progress.items():
+            _demand(progress.match_index < progress.next_index, f"what {peer} has is behind what is sent next", raft)
+            _demand(progress.next_index <= log.last_index + 1, f"nothing is sent to {peer} that does not exist", raft)
+            _demand(len(progress.inflight) <= raft.settings.inflight_max, f"the window of {peer} is kept", raft)
+    else:
+        _demand(role.leader != raft.id, "only a leader follows itself", raft)
+
+
+def check_deep(raft: Raft) -> None:
+    """Raise `Broken` unless the dear predicates hold too: those that walk the whole log."""
+    check(raft)
+    log = raft.log
+    entries = log.slice(log.first_index, log.last_index, 1 << 62)
+    before = log.base
+    for entry in entries:
+        _demand(entry.index == before.index + 1, "a log has no gap", raft)
+        _demand(entry.term >= before.term, "terms never fall along a log", raft)
+        before = entry.id
+    _demand(
+        all(a.time_ms <= b.time_ms for a, b in pairwise(entries)),
+        "time never falls in a log",
+        raft,
+    )
+    uncommitted = sum(len(entry.data) for entry in entries if entry.index > log.commit_index)
+    _demand(log.uncommitted_bytes == uncommitted, "uncommitted data is counted right", raft)
+
+
+def check_step(before: Glimpse, raft: Raft) -> None:
+    """Raise `Broken` unless the step from `before` to now was a legal one."""
+    log, after = raft.log, glimpse(raft)
+    _demand(after.term >= before.term, "the term never falls", raft)
+    _demand(after.commit_index >= before.commit_index, "the commit index never falls", raft)
+    _demand(after.last_applied >= before.last_applied, "what is applied stays applied", raft)
+    if after.term == before.term:
+        _demand(before.voted_for in (None, after.voted_for), "a vote is given once per term and never taken back", raft)
+        if before.role is Role.LEADER and after.role is Role.LEADER:
+            _demand(log.term_at(before.last.index) == before.last.term, "a leader only ever appends", raft)
+            _demand(all(after.match[p] >= i for p, i in before.match.items()), "what a follower has only grows", raft)
+            _demand(
+                after.commit_index == before.commit_index or log.term_at(after.commit_index) == after.term,
+                "a leader commits by an entry of its own term (paper §5.4.2)",
+                raft,
+            )
+    if after.role is Role.LEADER and after.commit_index > before.commit_index and isinstance(raft.role, Leader):
+        held = dict(after.match) | {raft.id: log.stable_index}
+        _demand(
+            quorum.reached(held, raft.memberships.current) >= after.commit_index,
+            "what a leader commits is durable on a quorum",
+            raft,
+        )
+
+
+def _demand(holds: bool, sentence: str, raft: Raft) -> None:
+    if not holds:
+        log = raft.log
+        raise Broken(
+            f"{raft.id} in term {raft.term} as {raft.role.name}: it does not hold that {sentence} "
+            f"(last={log.last_index} handed={log.handed_index} stable={log.stable_index} "
+            f"commit={log.commit_index} applied={log.last_applied})"
+        )

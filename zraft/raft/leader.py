@@ -1,0 +1,284 @@
+"""The leader: replicates, commits, confirms reads, and steps down when a quorum no longer answers (paper §5.3, §5.4)."""
+
+import msgspec
+
+from zraft.raft import membership, quorum
+from zraft.raft.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    Heartbeat,
+    HeartbeatResponse,
+    Message,
+    TimeoutNow,
+)
+from zraft.raft.progress import Progress, ProgressState
+from zraft.raft.reads import Rounds
+from zraft.raft.ready import ReadReady
+from zraft.raft.state import State
+from zraft.raft.types import Entry, EntryId, EntryKind, Index, NodeId, Role
+
+
+class Transfer(msgspec.Struct):
+    """Leadership on its way to another node (thesis §3.10)."""
+
+    target: NodeId
+    deadline: float
+    """When to give up: an election timeout after it was asked for."""
+    told: bool = False
+    """TimeoutNow has been sent."""
+
+
+class Leader:
+    """Leads one term, from winning its election to the first sign of a newer one."""
+
+    name = Role.LEADER
+
+    def __init__(self, state: State, disk_ids: dict[NodeId, str]) -> None:
+        self.state = state
+        self.leader: NodeId | None = state.id
+        """Itself."""
+        self.progress = {peer: Progress(state.log.last_index + 1, state.now) for peer in state.peers}
+        """What it knows of each follower (paper figure 2, nextIndex and matchIndex)."""
+        self.rounds = Rounds(state.now)
+        """Heartbeat rounds, and the reads that wait for them."""
+        self.early_reads: list[int] = []
+        """Reads that came before anything of this term was committed (thesis §6.4, step 1)."""
+        self.transfer: Transfer | None = None
+        """Leadership being handed over; proposals are held back meanwhile."""
+        self.lost: set[NodeId] = set()
+        """Nodes met under another data directory than the registered one: they count for nothing."""
+        self.next_heartbeat_at = state.now
+        """When the next round is due."""
+        self.timer_from = state.now
+        """When it began to lead."""
+        self.timeout_ms: float = state.settings.election_timeout_upper_ms
+        """How long it leads on without the answer of a quorum."""
+        self._time_base_ms = state.log.last_time_ms
+        """Cluster time when it began to lead."""
+        self._met = disk_ids
+        """The data directories that this leader has met, registered or not."""
+        self.noop_index: Index = state.log.last_index + 1
+        """Index of this term's first entry; what is committed from there on is of this term."""
+        self.append(EntryKind.NOOP, state.id.encode())
+        self._register()
+        self._start_round()
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float:
+        """When a heartbeat, the check of the quorum or the end of a transfer is due."""
+        due = min(self.next_heartbeat_at, self.rounds.confirmed_sent_at + self.timeout_ms)
+        return min(due, self.transfer.deadline) if self.transfer else due
+
+    @property
+    def time_ms(self) -> int:
+        """Cluster time: goes on from the log's, and counts only spans in which a quorum answered."""
+        own = self.rounds.confirmed_sent_at - self.timer_from
+        return max(self.state.log.last_time_ms, self._time_base_ms + int(own))
+
+    def tick(self) -> None:
+        """Step down without a quorum, end a transfer that failed, send the heartbeats that are due."""
+        state = self.state
+        if state.now >= self.rounds.confirmed_sent_at + self.timeout_ms:
+            # Thesis §6.2: clients of a leader that nobody follows would wait for ever.
+            state.become_follower(state.term, None, "quorum_lost")
+            return
+        if self.transfer and state.now >= self.transfer.deadline:
+            state.note("transfer", target=self.transfer.target, done=False)
+            self.transfer = None
+        if state.now >= self.next_heartbeat_at:
+            if self.rounds.under_way:
+                state.note("round_lost", round=self.rounds.sent)
+            self._start_round()
+
+    # -- what others say -----------------------------------------------------------------------------------------------
+
+    def step(self, source: NodeId, message: Message) -> None:
+        """Handle a follower's answer."""
+        progress = self.progress.get(source)
+        if progress is None or source in self.lost:
+            return
+        match message:
+            case HeartbeatResponse():
+                self._meet(source, message.disk_id)
+                progress.heard(min(message.round, self.rounds.sent))
+                self._confirm_rounds()
+                self._probe_if_behind(source, progress)
+            case AppendEntriesResponse(success=True):
+                self._acknowledged(source, progress, message)
+            case AppendEntriesResponse(success=False):
+                if progress.refused(message.match_index, self.state.log.last_not_after(message.hint).index + 1):
+                    self._send_entries(source, progress)
+            case AppendEntries() | Heartbeat():
+                self.state.note("strange", source=source, reason=f"we lead term {self.state.term} ourselves")
+
+    def data_lost(self, source: NodeId) -> None:
+        """Count a node that came back under another data directory for nothing."""
+        if source in self.progress and source not in self.lost:
+            self.lost.add(source)
+            self.state.note("data_lost", node=source)
+
+    def unreachable(self, peer: NodeId) -> None:
+        """Send no further ahead to a peer whose socket refused a message."""
+        progress = self.progress.get(peer)
+        if progress is not None and progress.state is ProgressState.REPLICATE:
+            progress.probe()
+            progress.probe_sent = True  # Until it is heard from again.
+
+    def _acknowledged(self, source: NodeId, progress: Progress, message: AppendEntriesResponse) -> None:
+        if message.match_index > self.state.log.last_index:
+            return  # Nothing we sent in this term; a peer that invents entries must not move us.
+        if progress.acknowledged(message.match_index):
+            self.maybe_commit()
+        if self.transfer and self.transfer.target == source:
+            self._tell_target()
+
+    def _probe_if_behind(self, peer: NodeId, progress: Progress) -> None:
+        # It lives but has not acknowledged everything, and nothing has left for it lately: something may be lost.
+        quiet_since = self.state.now - self.state.settings.heartbeat_interval_ms
+        if progress.match_index >= self.state.log.last_index or progress.sent_at > quiet_since:
+            return
+        if progress.state is ProgressState.REPLICATE and self._counts(peer):
+            # An empty message behind all that was sent, whatever the window says: it is refused if anything is missing.
+            self._send(peer, progress, AppendEntries(self.state.term, *self._behind(progress.next_index), []))
+        else:
+            self._send_entries(peer, progress)
+
+    # -- the log -------------------------------------------------------------------------------------------------------
+
+    def append(self, kind: EntryKind, data: bytes) -> EntryId:
+        """Put an entry at the end of the own log (paper §5.3); `flush` and the next write do the rest."""
+        state = self.state
+        entry = Entry(state.term, state.log.last_index + 1, kind, self.time_ms, data)
+        state.log.append([entry])
+        state.memberships.appended([entry])
+        return entry.id
+
+    def maybe_commit(self) -> None:
+        """Commit what a quorum holds durably, if the last of it is of this term (paper §5.4.2).
+
+        An entry of an earlier term is never committed by counting its copies: a majority can hold it, and a later leader
+        still replace it. That is figure 8. Once an entry of *this* term is committed, all before it is too.
+        """
+        state = self.state
+        held = {peer: progress.match_index for peer, progress in self.progress.items() if self._counts(peer)}
+        held[state.id] = state.log.stable_index
+        index = quorum.reached(held, state.memberships.current)
+        if index <= state.log.commit_index or state.log.term_at(index) != state.term:
+            return
+        state.commit(index)
+        if self.early_reads and index >= self.noop_index:
+            for context in self.early_reads:
+                self.rounds.accept(context, index)
+            self.early_reads.clear()
+        self._register()
+
+    def _counts(self, peer: NodeId) -> bool:
+        # Entries go to registered data directories only, so that whoever holds any is known by its own.
+        return peer not in self.lost and peer in self.state.memberships.current.disk_ids
+
+    def _meet(self, peer: NodeId, disk_id: str) -> None:
+        if peer not in self.state.memberships.current.disk_ids and peer not in self._met:
+            self._met[peer] = disk_id
+            self._register()
+
+    def _register(self) -> None:
+        """Put the data directories of nodes met for the first time into the membership, one change at a time."""
+        state = self.state
+        current = state.memberships.current
+        new = {node: disk_id for node, disk_id in self._met.items() if node not in current.disk_ids}
+        if not new or state.memberships.changed_at > state.log.commit_index:
+            return
+        changed = msgspec.structs.replace(current, disk_ids={**current.disk_ids, **new})
+        state.note("membership", registered=", ".join(sorted(new)))
+        self.append(EntryKind.MEMBERSHIP, membership.encode(changed))
+
+    # -- reads ---------------------------------------------------------------------------------------------------------
+
+    def read(self, context: int) -> None:
+        """Take a linearizable read (thesis §6.4); its answer may be given once a `ReadReady` names it."""
+        log = self.state.log
+        if log.commit_index < self.noop_index:
+            self.early_reads.append(context)  # We may not know yet how far our predecessor had committed.
+        else:
+            self.rounds.accept(context, log.commit_index)
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Once per turn: start the round that reads wait for, and send each follower what it lacks."""
+        state = self.state
+        if self.rounds.wanted:
+            self._start_round()
+        for peer, progress in self.progress.items():
+            if progress.next_index <= state.log.last_index:
+                self._send_entries(peer, progress)
+
+    def hand_over(self, target: NodeId) -> None:
+        """Let `target` take over as soon as it has everything (thesis §3.10)."""
+        deadline = self.state.now + self.state.settings.election_timeout_upper_ms
+        self.transfer = Transfer(target, deadline)
+        self._tell_target()
+
+    def best_successor(self) -> NodeId | None:
+        """Return the voter whose log reaches furthest, or None when there is no other that counts."""
+        current = self.state.memberships.current
+        able = [peer for peer in self.progress if self._counts(peer) and peer in current.voters]
+        return max(able, key=lambda peer: self.progress[peer].match_index, default=None)
+
+    def _tell_target(self) -> None:
+        transfer = self.transfer
+        assert transfer is not None, "no transfer is under way"
+        if not transfer.told and self.progress[transfer.target].match_index == self.state.log.last_index:
+            transfer.told = True
+            self.state.note("transfer", target=transfer.target, done=True)
+            self.state.send(transfer.target, TimeoutNow(self.state.term))
+
+    def _start_round(self) -> None:
+        state = self.state
+        number = self.rounds.start(state.now)
+        self.next_heartbeat_at = state.now + state.settings.heartbeat_interval_ms
+        for peer, progress in self.progress.items():
+            known = min(progress.match_index, state.log.commit_index)
+            state.send(peer, Heartbeat(state.term, known, number))
+        self._confirm_rounds()
+
+    def _confirm_rounds(self) -> None:
+        answered = {peer: progress.round for peer, progress in self.progress.items() if peer not in self.lost}
+        answered[self.state.id] = self.rounds.sent
+        confirmed = quorum.reached(answered, self.state.memberships.current)
+        self.state.reads.extend(ReadReady(context, index) for context, index in self.rounds.confirm(confirmed))
+
+    def _send_entries(self, peer: NodeId, progress: Progress) -> None:
+        """Send `peer` what it lacks, as far as its window has room."""
+        if not self._counts(peer):
+            return
+        inflight_max = self.state.settings.inflight_max
+        while progress.next_index <= self.state.log.last_index and not progress.is_paused(inflight_max):
+            self._send(peer, progress, self._append_entries(progress.next_index))
+
+    def _send(self, peer: NodeId, progress: Progress, message: AppendEntries) -> None:
+        self.state.send(peer, message)
+        progress.sent(message.prev.index + len(message.entries), self.state.now)
+
+    def _append_entries(self, first: Index) -> AppendEntries:
+        # Followers in step get the very same object, so that it is encoded once.
+        state, log = self.state, self.state.log
+        prev, commit_index = self._behind(first)
+        last_sent = state.sends[-1][1] if state.sends else None
+        if (
+            isinstance(last_sent, AppendEntries)
+            and last_sent.entries
+            and (last_sent.term, last_sent.prev, last_sent.commit_index) == (state.term, prev, commit_index)
+        ):
+            return last_sent
+        entries = log.slice(first, log.last_index, state.settings.append_bytes_max)
+        return AppendEntries(state.term, prev, commit_index, entries)
+
+    def _behind(self, next_index: Index) -> tuple[EntryId, Index]:
+        # The entry before `next_index`, and the commit index: what AppendEntries begins with.
+        log = self.state.log
+        prev_term = log.term_at(next_index - 1)
+        assert prev_term is not None, f"entry {next_index - 1} is asked for, and the log begins at {log.first_index}"
+        return EntryId(prev_term, next_index - 1), log.commit_index

@@ -1,0 +1,147 @@
+"""The log in memory: entries, and how far they are handed to the disk, durable, committed and applied.
+
+Five positions move along it, always in this order (`invariants` checks it)::
+
+    last_applied <= commit_index <= last_index      stable_index <= handed_index <= last_index
+
+A leader's `commit_index` may pass its own `stable_index`: a majority of *others* is enough (thesis §10.2.1).
+"""
+
+from collections.abc import Sequence
+
+from zraft.raft.types import Entry, EntryId, Index, Term
+
+
+class Log:
+    """A node's log (paper §5.3).
+
+    Parameters
+    ----------
+    entries
+        What recovery found durable, without a gap.
+    base
+        The entry right before the first; nothing, (0, 0), unless a snapshot replaced a prefix.
+    """
+
+    def __init__(self, entries: Sequence[Entry] = (), base: EntryId | None = None) -> None:
+        self.base = base or EntryId(0, 0)
+        """The last entry that is no longer here."""
+        self._entries = list(entries)
+        self.handed_index: Index = self.last_index
+        """Last index that is part of a `Write`; lowered by truncation."""
+        self.stable_index: Index = self.last_index
+        """Last index that is durable here; lowered by truncation."""
+        self.commit_index: Index = self.base.index
+        """Last index known to be committed; only rises."""
+        self.last_applied: Index = self.base.index
+        """Last index that the state machine has applied; only rises."""
+        self.uncommitted_bytes = sum(len(entry.data) for entry in self._entries)
+        """Sum of the data behind `commit_index`."""
+        self._truncate_from: Index | None = None
+        """Lowest index truncated on disk by the next `Write`."""
+
+    @property
+    def first_index(self) -> Index:
+        """Index of the first entry here, or of the next one if there is none."""
+        return self.base.index + 1
+
+    @property
+    def last_index(self) -> Index:
+        """Index of the last entry; 0 in an empty log."""
+        return self.base.index + len(self._entries)
+
+    @property
+    def last(self) -> EntryId:
+        """The last entry's (term, index): how up-to-date this log is (paper §5.4.1)."""
+        return self._entries[-1].id if self._entries else self.base
+
+    @property
+    def last_time_ms(self) -> int:
+        """Cluster time of the last entry; the highest there is, since it never falls along a log."""
+        return self._entries[-1].time_ms if self._entries else 0
+
+    def term_at(self, index: Index) -> Term | None:
+        """Term of the entry at `index`; None where this log has no entry, so that "absent" never equals a term."""
+        if index == self.base.index:
+            return self.base.term
+        if self.first_index <= index <= self.last_index:
+            return self._entries[index - self.first_index].term
+        return None
+
+    def entry(self, index: Index) -> Entry:
+        """Return the entry at `index`, which must be here."""
+        assert self.first_index <= index <= self.last_index, (
+            f"no entry {index} in {self.first_index}..{self.last_index}"
+        )
+        return self._entries[index - self.first_index]
+
+    def slice(self, first: Index, last: Index, bytes_max: int) -> list[Entry]:
+        """Return entries `first` to `last`, cut when their data exceeds `bytes_max`, but at least one if there is one."""
+        found = self._entries[first - self.first_index : last - self.first_index + 1]
+        total = 0
+        for count, entry in enumerate(found):
+            total += len(entry.data)
+            if total > bytes_max and count:
+                return found[:count]
+        return found
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Add `entries` right behind the last one."""
+        assert not entries or entries[0].index == self.last_index + 1, "an entry that leaves a gap"
+        self._entries.extend(entries)
+        self.uncommitted_bytes += sum(len(entry.data) for entry in entries)
+
+    def conflict(self, entries: Sequence[Entry]) -> int | None:
+        """Return the position in `entries` of the first that this log lacks or holds with another term, else None.
+
+        Only a difference in *term* is a conflict (paper §5.3): a late message that says less than this log knows, takes
+        nothing away from it.
+        """
+        return next((i for i, entry in enumerate(entries) if self.term_at(entry.index) != entry.term), None)
+
+    def truncate(self, first_gone: Index) -> None:
+        """Remove the entry at `first_gone` and all behind it; committed entries never go."""
+        assert first_gone > self.commit_index, f"truncating {first_gone}, committed up to {self.commit_index}"
+        keep = first_gone - self.first_index
+        self.uncommitted_bytes -= sum(len(entry.data) for entry in self._entries[keep:])
+        del self._entries[keep:]
+        self.stable_index = min(self.stable_index, first_gone - 1)
+        if first_gone <= self.handed_index:
+            self.handed_index = first_gone - 1
+            self._truncate_from = min(first_gone, self._truncate_from or first_gone)
+
+    def take_unwritten(self) -> tuple[Index | None, list[Entry]]:
+        """Hand over what the disk does not know yet: where to truncate, if anywhere, and what to append."""
+        truncate_from, self._truncate_from = self._truncate_from, None
+        entries = self._entries[self.handed_index - self.base.index :]
+        self.handed_index = self.last_index
+        return truncate_from, entries
+
+    @property
+    def truncation_waits_from(self) -> Index | None:
+        """Where the next `Write` will truncate the disk, if anywhere."""
+        return self._truncate_from
+
+    def stabilize(self, index: Index) -> None:
+        """Note that entries up to `index` are durable here."""
+        self.stable_index = max(self.stable_index, min(index, self.handed_index))
+
+    def commit(self, index: Index) -> None:
+        """Raise the commit index."""
+        assert self.commit_index <= index <= self.last_index, f"commit {self.commit_index} -> {index}"
+        first = self.commit_index - self.base.index
+        self.uncommitted_bytes -= sum(len(entry.data) for entry in self._entries[first : index - self.base.index])
+        self.commit_index = index
+
+    def last_not_after(self, id: EntryId) -> EntryId:
+        """Return this log's last entry that lies at or before `id.index` and has at most `id.term`.
+
+        Where two logs differ, nothing behind that entry can match the other log, so a refused probe skips whole terms
+        instead of single entries (paper §5.3, last paragraph but two).
+        """
+        index = min(id.index, self.last_index)
+        while index > self.base.index and self._entries[index - self.first_index].term > id.term:
+            index -= 1
+        term = self.term_at(index)
+        assert term is not None, "an index between base and last has a term"
+        return EntryId(term, index)

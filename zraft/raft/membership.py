@@ -1,0 +1,67 @@
+"""Which membership is in force: always the newest one in this node's log, committed or not (paper §6).
+
+"A server always uses the latest configuration in its log, regardless of whether the entry is committed." So it takes
+force when appended and falls back when its entry is truncated.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from zraft.raft.types import Entry, EntryKind, Index, Membership, NodeId
+
+_decode = msgspec.msgpack.Decoder(Membership).decode
+_encode = msgspec.msgpack.Encoder(order="sorted").encode
+
+
+def encode(membership: Membership) -> bytes:
+    """Return the `data` of a MEMBERSHIP entry."""
+    return _encode(membership)
+
+
+def decode(data: bytes) -> Membership:
+    """Read the `data` of a MEMBERSHIP entry; raises msgspec.MsgspecError when it is none."""
+    return _decode(data)
+
+
+class Memberships:
+    """The memberships in this node's log, oldest first, under the index that brought each one.
+
+    Invariants: never empty; indices rise; the last one is in force.
+    """
+
+    def __init__(self, bootstrap: Membership) -> None:
+        self._known: list[tuple[Index, Membership]] = [(0, bootstrap)]
+
+    @property
+    def current(self) -> Membership:
+        """The membership in force."""
+        return self._known[-1][1]
+
+    @property
+    def changed_at(self) -> Index:
+        """Index of the entry that brought it; 0 for the one the cluster began with."""
+        return self._known[-1][0]
+
+    def appended(self, entries: Iterable[Entry]) -> bool:
+        """Take up what `entries` bring; True when the membership in force changed."""
+        before = self.changed_at
+        for entry in entries:
+            if entry.kind == EntryKind.MEMBERSHIP:
+                self._known.append((entry.index, decode(entry.data)))
+        return self.changed_at != before
+
+    def truncated(self, first_gone: Index) -> bool:
+        """Fall back behind truncated entries; True when the membership in force changed."""
+        before = self.changed_at
+        while self.changed_at >= first_gone:
+            self._known.pop()
+        return self.changed_at != before
+
+    def is_registered(self, node: NodeId, disk_id: str) -> bool:
+        """Whether `node` is known under this very data directory."""
+        return self.current.disk_ids.get(node) == disk_id
+
+    def has_lost_data(self, node: NodeId, disk_id: str) -> bool:
+        """Whether `node` is known under another data directory than this one."""
+        return self.current.disk_ids.get(node, disk_id) != disk_id

@@ -1,0 +1,94 @@
+"""What a leader knows of one follower, and how fast it may send to it.
+
+A `Progress` owns its transitions. It starts in PROBE, sending one message and waiting, until an acknowledgement shows
+where the two logs meet; then it is in REPLICATE and sends ahead of the answers, up to a window. A refusal or an
+unreachable peer brings it back to PROBE.
+"""
+
+from collections import deque
+from enum import StrEnum
+
+from zraft.raft.types import Index
+
+
+class ProgressState(StrEnum):
+    """How entries flow to a follower."""
+
+    PROBE = "probe"
+    """One message at a time, until the logs are known to meet."""
+    REPLICATE = "replicate"
+    """A window of messages ahead of the answers."""
+
+
+class Progress:
+    """One follower, as its leader sees it; new in every term.
+
+    Invariants: match_index < next_index; in PROBE nothing is in flight but the probe.
+    """
+
+    def __init__(self, next_index: Index, now: float) -> None:
+        self.state = ProgressState.PROBE
+        """How entries flow; changed here alone."""
+        self.match_index: Index = 0
+        """Highest index known to be durable there and equal to ours; only rises within a term."""
+        self.next_index: Index = next_index
+        """Next index to send."""
+        self.inflight: deque[Index] = deque()
+        """Last index of each message under way in REPLICATE, rising."""
+        self.probe_sent = False
+        """In PROBE: a message is under way, so wait."""
+        self.sent_at = now
+        """When entries, or a probe, were last sent."""
+        self.round = 0
+        """Highest heartbeat round that it answered."""
+
+    def is_paused(self, inflight_max: int) -> bool:
+        """Whether nothing may be sent to it now."""
+        if self.state is ProgressState.PROBE:
+            return self.probe_sent
+        return len(self.inflight) >= inflight_max
+
+    def sent(self, last: Index, now: float) -> None:
+        """Note that entries up to `last`, or none when `last` is right before `next_index`, left for it."""
+        self.sent_at = now
+        if self.state is ProgressState.PROBE:
+            self.probe_sent = True
+            return
+        if last >= self.next_index:
+            self.inflight.append(last)
+            self.next_index = last + 1
+
+    def acknowledged(self, match_index: Index) -> bool:
+        """Take an acknowledgement; True when it brought `match_index` forward. A late one changes nothing."""
+        advanced = match_index > self.match_index
+        self.match_index = max(self.match_index, match_index)
+        if self.state is ProgressState.PROBE:
+            self.state = ProgressState.REPLICATE
+            self.next_index = self.match_index + 1
+            self.probe_sent = False
+        self.next_index = max(self.next_index, self.match_index + 1)
+        while self.inflight and self.inflight[0] <= match_index:
+            self.inflight.popleft()
+        return advanced
+
+    def refused(self, prev_index: Index, next_index: Index) -> bool:
+        """Take a refusal of a message behind `prev_index`; go on from `next_index`. False when it is outdated."""
+        if prev_index <= self.match_index:
+            return False
+        if self.state is ProgressState.PROBE and prev_index != self.next_index - 1:
+            return False
+        self.probe()
+        self.next_index = max(self.match_index + 1, min(prev_index, next_index))
+        return True
+
+    def probe(self) -> None:
+        """Find out anew where the logs meet: what was sent ahead may be lost."""
+        self.state = ProgressState.PROBE
+        self.inflight.clear()
+        self.probe_sent = False
+        self.next_index = self.match_index + 1
+
+    def heard(self, round: int) -> None:
+        """Take a heartbeat's answer: it lives, so a probe that was lost may be sent again."""
+        self.round = max(self.round, round)
+        self.probe_sent = False

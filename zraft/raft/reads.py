@@ -1,0 +1,58 @@
+"""Heartbeat rounds, and the linearizable reads that they confirm (thesis §6.4).
+
+A leader may answer a read from its own state only if, at some moment after the read arrived, it was still the leader:
+it notes its commit index, and asks everybody with a heartbeat round that starts *after* the read was accepted. A quorum
+of answers proves that nobody else could have committed anything newer by then. The same proof tells the leader that it
+still leads at all (check quorum, thesis §6.2), so rounds serve both.
+"""
+
+from zraft.raft.types import Index
+
+
+class Rounds:
+    """The heartbeat rounds of one leader in one term, and the reads that wait for them."""
+
+    def __init__(self, now: float) -> None:
+        self.sent = 0
+        """Number of the newest round."""
+        self.confirmed = 0
+        """Newest round that a quorum has answered."""
+        self.confirmed_sent_at = now
+        """When that round was *sent*: the last moment at which this node is known to have led."""
+        self._sent_at: dict[int, float] = {}
+        self._accepted: list[tuple[int, Index]] = []
+        self._waiting: list[tuple[int, int, Index]] = []
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a round waits for its quorum."""
+        return self.confirmed < self.sent
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a round should start at once: reads wait and none is under way whose end they could await."""
+        return bool(self._accepted) and not self.under_way
+
+    def accept(self, context: int, commit_index: Index) -> None:
+        """Take a read; only a round that starts from now on confirms it."""
+        self._accepted.append((context, commit_index))
+
+    def start(self, now: float) -> int:
+        """Begin a round and return its number; it will confirm every read accepted so far."""
+        self.sent += 1
+        self._sent_at[self.sent] = now
+        self._waiting.extend((self.sent, context, index) for context, index in self._accepted)
+        self._accepted.clear()
+        return self.sent
+
+    def confirm(self, round: int) -> list[tuple[int, Index]]:
+        """Note that a quorum has answered `round`; return the reads, as (context, index), that it confirms."""
+        if round <= self.confirmed:
+            return []
+        assert round <= self.sent, "a round answered before it was sent"
+        self.confirmed = round
+        self.confirmed_sent_at = self._sent_at[round]
+        self._sent_at = {number: sent_at for number, sent_at in self._sent_at.items() if number > round}
+        ready = [(context, index) for number, context, index in self._waiting if number <= round]
+        self._waiting = [read for read in self._waiting if read[0] > round]
+        return ready

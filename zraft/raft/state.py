@@ -1,0 +1,175 @@
+"""What every role shares: the state of the paper's figure 2, and the few verbs that all roles use.
+
+`core.Raft` completes it with the changes from role to role; the roles see no more than this.
+"""
+
+from abc import ABC, abstractmethod
+from random import Random
+from typing import Protocol
+
+import msgspec
+
+from zraft.raft.log import Log
+from zraft.raft.membership import Memberships
+from zraft.raft.messages import Message
+from zraft.raft.ready import Note, ReadReady
+from zraft.raft.types import EntryId, HardState, Index, NodeId, Role, Term
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a node is told about itself; does not change while it runs."""
+
+    id: NodeId
+    """This node's name."""
+    disk_id: str
+    """Its data directory's number."""
+    election_timeout_lower_ms: int = 500
+    election_timeout_upper_ms: int = 1_000
+    """The bounds between which each election timeout is drawn (paper §5.2)."""
+    heartbeat_interval_ms: int = 100
+    append_bytes_max: int = 256 << 10
+    """Data in one AppendEntries, unless a single entry has more."""
+    apply_bytes_max: int = 256 << 10
+    """Data of committed entries in one `Ready`, so that a burst never delays a heartbeat."""
+    inflight_max: int = 64
+    """AppendEntries under way to one follower."""
+    uncommitted_bytes_max: int = 64 << 20
+    """A leader that has lost its quorum takes no more than this."""
+
+
+class RoleState(Protocol):
+    """What a role must do; each holds its own data."""
+
+    leader: NodeId | None
+    """Who leads this term, as far as this role knows."""
+    timer_from: float
+    """When its timer was last reset."""
+    timeout_ms: float
+    """The timeout drawn for it."""
+
+    @property
+    def name(self) -> Role:
+        """The role, in the words of status and the monitor."""
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` has something to do, in milliseconds of the node's clock."""
+
+    def step(self, source: NodeId, message: Message) -> None:
+        """Handle a message of the current term."""
+
+    def tick(self) -> None:
+        """Do what is due by now."""
+
+    def flush(self) -> None:
+        """Send what this turn has made ready to be sent."""
+
+
+class State(ABC):
+    """One node's protocol state.
+
+    Invariants, numbered as the tests name them:
+
+    1. `term` only rises; `voted_for` changes within a term at most once, from None.
+    2. What promises something leaves only once what it promises is durable (`promise`).
+    3. What leaves at once bears a term that is durable (`send`).
+    """
+
+    def __init__(
+        self, settings: Settings, hard_state: HardState, log: Log, memberships: Memberships, random: Random
+    ) -> None:
+        self.settings = settings
+        self.id = settings.id
+        self.term: Term = hard_state.term
+        """The latest term seen (paper figure 2, currentTerm)."""
+        self.voted_for: NodeId | None = hard_state.voted_for
+        """Who has this node's vote in `term`; cleared only where the term rises."""
+        self.log = log
+        self.memberships = memberships
+        self.random = random
+        self.now = 0.0
+        """The time of the event at hand, in milliseconds; handed in with each."""
+        self.durable = hard_state
+        """The newest term and vote known to be on disk."""
+        self.role: RoleState
+        self.sends: list[tuple[NodeId, Message]] = []
+        """May leave at once."""
+        self.responses: list[tuple[NodeId, Message]] = []
+        """Leave with the next write."""
+        self.reads: list[ReadReady] = []
+        """Confirmed since the last `Ready`."""
+        self.notes: list[Note] = []
+        """For people, since the last `Ready`."""
+
+    def send(self, target: NodeId, message: Message) -> None:
+        """Let `message`, which promises nothing, leave at once; or with the write that makes our term durable."""
+        (self.sends if self.term == self.durable.term else self.responses).append((target, message))
+
+    def promise(self, target: NodeId, message: Message) -> None:
+        """Let `message` leave once all that this node's state says by now is durable."""
+        self.responses.append((target, message))
+
+    def note(self, kind: str, **data: int | str | bool | None) -> None:
+        """Tell people."""
+        self.notes.append(Note(kind, data))
+
+    @property
+    def peers(self) -> list[NodeId]:
+        """Everybody in the membership but this node, in a fixed order."""
+        current = self.memberships.current
+        everybody = dict.fromkeys((*current.voters, *current.outgoing, *current.learners))
+        return [node for node in everybody if node != self.id]
+
+    @property
+    def is_voter(self) -> bool:
+        """Whether this node has a vote."""
+        current = self.memberships.current
+        return self.id in current.voters or self.id in current.outgoing
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether this node may stand for election, and vote for logs that are not empty.
+
+        Not if its log says that it is known under another data directory, or not known yet although there is a log: then
+        it cannot know what it acknowledged, or voted for, before its data was lost.
+        """
+        return self.log.last_index == 0 or self.memberships.is_registered(self.id, self.settings.disk_id)
+
+    def may_vote_for(self, candidate_last: EntryId) -> str:
+        """Return why a candidate with that last entry can't have this node's vote; empty when it can (paper §5.4.1)."""
+        if candidate_last < self.log.last:
+            return f"its log ends at {candidate_last.index}@{candidate_last.term}, before ours"
+        if candidate_last.index and not self.memberships.is_registered(self.id, self.settings.disk_id):
+            return "this node's data directory is blank and not registered yet"
+        return ""
+
+    def draw_election_timeout(self) -> float:
+        """Draw a timeout anew, so that split votes are rare and soon over (paper §5.2)."""
+        lower, upper = self.settings.election_timeout_lower_ms, self.settings.election_timeout_upper_ms
+        return self.random.uniform(lower, upper)
+
+    def commit(self, index: Index) -> None:
+        """Raise the commit index, if `index` does."""
+        if index > self.log.commit_index:
+            self.log.commit(index)
+
+    def truncate(self, first_gone: Index) -> None:
+        """Remove a conflicting suffix, and the memberships that it brought (paper §5.3, §6)."""
+        self.log.truncate(first_gone)
+        self.memberships.truncated(first_gone)
+
+    @abstractmethod
+    def become_follower(self, term: Term, leader: NodeId | None, reason: str) -> None:
+        """Follow `leader`, or wait for one to appear, in `term`."""
+
+    @abstractmethod
+    def become_pre_candidate(self) -> None:
+        """Ask whether a candidacy would succeed (thesis §9.6)."""
+
+    @abstractmethod
+    def become_candidate(self, *, transfer: bool) -> None:
+        """Stand for election in the next term (paper §5.2)."""
+
+    @abstractmethod
+    def become_leader(self, disk_ids: dict[NodeId, str], *, reason: str) -> None:
+        """Lead the current term."""
