@@ -1,15 +1,19 @@
-"""YAML and environment to one frozen `Config`; every mistake reported at once, with its key.
+"""The shape of a configuration: one frozen struct per section, with every option, its default and its bounds.
 
-Precedence: command-line flag, environment, file, default. Every option ``section.key`` has the variable
-``ZRAFT_SECTION_KEY``. Relative paths in the file are relative to the file's own directory.
+`config/cluster.yaml` explains each option to people; a test holds the two together.
 """
 
 import hashlib
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from zraft.raft.types import NodeId
+
+Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=86_400_000)]
+"""A duration: at least 1 ms, at most a day."""
+Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 
 
 class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,28 +40,29 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Election(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long a follower waits for its leader."""
 
-    timeout_lower_ms: int = 500
-    timeout_upper_ms: int = 1_000
+    timeout_lower_ms: Milliseconds = 500
+    timeout_upper_ms: Milliseconds = 1_000
 
 
 class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often a leader shows that it lives."""
 
-    interval_ms: int = 100
+    interval_ms: Milliseconds = 100
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client may ask for."""
 
-    value_bytes_max: int = 1 << 20
-    key_bytes_max: int = 4_096
+    value_bytes_max: Annotated[int, msgspec.Meta(ge=1, le=8 << 20)] = 1 << 20
+    """At most half of what one message may hold, so that a batch with this one value in it always fits."""
+    key_bytes_max: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)] = 4_096
 
 
 class Sessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long and how many clients are remembered for exactly-once."""
 
-    ttl_ms: int = 600_000
-    count_max: int = 10_000
+    ttl_ms: Milliseconds = 600_000
+    count_max: Count = 10_000
 
 
 class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,7 +70,7 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     directory: str = "data"
     """Each node has its own directory, named like it, in this one."""
-    segment_bytes: int = 16 << 20
+    segment_bytes: Annotated[int, msgspec.Meta(ge=1 << 16, le=1 << 30)] = 16 << 20
 
 
 class Hooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,9 +78,9 @@ class Hooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     leader: str | None = None
     follower: str | None = None
-    grace_ms: int = 5_000
+    grace_ms: Milliseconds = 5_000
     """Between SIGTERM and SIGKILL when a script is to end."""
-    timeout_ms: int = 60_000
+    timeout_ms: Milliseconds = 60_000
     """How long a `follower` script may take."""
 
 
@@ -90,16 +95,16 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Monitor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The terminal monitor."""
 
-    refresh_ms: int = 500
+    refresh_ms: Milliseconds = 500
 
 
 class Supervisor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How ``zraft cluster`` keeps its nodes alive."""
 
     control: str = "ipc://supervisor.sock"
-    hung_after_ms: int = 10_000
-    backoff_lower_ms: int = 200
-    backoff_upper_ms: int = 30_000
+    hung_after_ms: Milliseconds = 10_000
+    backoff_lower_ms: Milliseconds = 200
+    backoff_upper_ms: Milliseconds = 30_000
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,6 +123,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     supervisor: Supervisor = Supervisor()
     path: str = ""
     """The file it was read from, absolute; set by `load`, never by the file."""
+    warnings: tuple[str, ...] = ()
+    """What is allowed and still worth a line, for whoever starts something; set by `load`, never by the file."""
 
     @property
     def cluster_id(self) -> int:
@@ -132,3 +139,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def data_directory(self, node_id: NodeId) -> Path:
         """Where that node keeps its log."""
         return Path(self.storage.directory) / node_id
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    field.name: field.type
+    for field in msgspec.structs.fields(Config)
+    if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
+}
+"""The sections of the file by name; `nodes`, a list, is the one other thing that it holds."""
+OPTIONS: dict[str, msgspec.structs.FieldInfo] = {
+    f"{section}.{field.name}": field for section, kind in SECTIONS.items() for field in msgspec.structs.fields(kind)
+}
+"""Every option, as ``section.key``."""
