@@ -73,6 +73,16 @@ class Received(NamedTuple):
     """The third frame, for commands."""
 
 
+def cluster_of(frames: Sequence[bytes]) -> int | None:
+    """Return the cluster id that a message claims; None when it is too short to have one. Nothing else is checked.
+
+    For a client that knows endpoints alone and learns the cluster's id from the answer to its `Hello`.
+    """
+    if not frames or len(frames[0]) < _PREFIX.size:
+        return None
+    return int(_PREFIX.unpack_from(frames[0])[3])
+
+
 class Codec:
     """Encodes and decodes for one sender in one cluster.
 

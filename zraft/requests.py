@@ -38,7 +38,7 @@ class Commands(msgspec.Struct, frozen=True, array_like=True):
     id: int
 
 
-class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """Commands of one session for one machine, applied in order, exactly once: the `data` of a COMMAND entry.
 
     A session has one batch under way at a time. A retry carries the same numbers and the same bytes, and gets the
@@ -55,7 +55,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Each one encoded by the client for that machine."""
 
 
-class SessionChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class SessionChange(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """The `data` of a SESSION entry: 0 registers a new session (numbered by its entry's index), else that one ends."""
 
     closes: int = 0
@@ -106,6 +106,17 @@ class Outcome(IntEnum):
     """It can never succeed; `message` says why."""
 
 
+class Answer(IntEnum):
+    """The first byte of each single answer in the result of `Commands` and `Queries`."""
+
+    DONE = 0
+    """What follows is what the machine returned."""
+    INVALID = 1
+    """It was not carried out and never can be; what follows says why, in UTF-8. Others of the batch may be DONE."""
+    DEFERRED = 2
+    """Queries alone: the answers before it filled the reply; ask again for this one."""
+
+
 class Reply(msgspec.Struct, frozen=True, array_like=True):
     """The answer to the request with this `id`."""
 
@@ -113,7 +124,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
     outcome: int
     """An `Outcome`."""
     result: Any = None
-    """For commands and queries a list of bytes, one per command; otherwise as the request says."""
+    """For commands and queries a list of bytes, one `Answer` each; otherwise as the request says."""
     leader: NodeId | None = None
     """Who leads, as far as the node knows."""
     message: str = ""
