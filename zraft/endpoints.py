@@ -34,7 +34,7 @@ class Lock:
         os.close(self._fd)
 
 
-def bind(socket: zmq.Socket, endpoint: str, purpose: str = "socket") -> Lock | None:
+def bind(socket: zmq.Socket[bytes], endpoint: str, purpose: str = "socket") -> Lock | None:
     """Bind `socket` to `endpoint`; keep the returned lock, if any, for as long as the socket.
 
     Raises

@@ -11,6 +11,7 @@ from typing import Protocol
 from zraft.raft.messages import Message
 from zraft.raft.ready import Write
 from zraft.raft.types import NodeId
+from zraft.requests import Reply
 
 Random = random.Random
 """Randomness comes in as a seeded generator; nothing in the core or the replica draws from anywhere else."""
@@ -27,10 +28,13 @@ class Clock(Protocol):
 
 
 class Network(Protocol):
-    """A lossy link to each peer."""
+    """A lossy link to each peer and each client."""
 
     def send(self, target: NodeId, message: Message) -> bool:
         """Hand `message` over without blocking; False when it was refused and is lost for certain."""
+
+    def reply(self, client: bytes, reply: Reply) -> None:
+        """Answer a client without blocking; it asks again if the answer is lost."""
 
 
 class File(Protocol):

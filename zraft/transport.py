@@ -1,0 +1,233 @@
+"""The network seam on ZeroMQ: every socket of a node, with the options that avoid ZeroMQ's traps.
+
+Each node has one ROUTER that only receives from peers, and one DEALER per peer on which everything to that peer leaves,
+answers too; a ROUTER for clients, so that a flood of clients can't starve heartbeats; and an XPUB for events. All sends are
+non-blocking: what a socket refuses is counted and reported, and Raft forgives a lost message. What arrives is checked
+before it is believed; what fails a check is counted, reported at a bounded rate, and dropped.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import zmq
+
+from zraft import codec, events
+from zraft.codec import Codec, Received
+from zraft.config import Node
+from zraft.endpoints import Lock, bind
+from zraft.errors import ProtocolError
+from zraft.raft.messages import Message, flaw
+from zraft.raft.types import NodeId
+from zraft.requests import Reply
+
+PEER_QUEUE_MAX = 1_000
+"""Messages that wait for one peer; at the mark the DEALER refuses, and the core probes again."""
+CLIENT_QUEUE_MAX = 20_000
+"""Replies that wait for one client."""
+EVENT_QUEUE_MAX = 10_000
+"""Events that wait for one subscriber; a slower one sees a gap in `seq`."""
+SUBSCRIPTIONS_MAX = 1_000
+"""Topics that subscribers may hold before the event socket is made anew."""
+_SUBSCRIPTION_BYTES_MAX = 96
+"""A subscription: one byte, then a topic of at most a node's name, a slash and a kind."""
+
+SocketOptions = dict[int, int | bytes]
+
+_BOUNDED: SocketOptions = {
+    zmq.MAXMSGSIZE: codec.FRAME_BYTES_MAX,
+    zmq.HANDSHAKE_IVL: 3_000,
+    zmq.HEARTBEAT_IVL: 1_000,
+    zmq.HEARTBEAT_TIMEOUT: 3_000,
+    zmq.HEARTBEAT_TTL: 3_000,
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 60,
+    zmq.TCP_KEEPALIVE_INTVL: 30,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+}
+PEERS_IN: SocketOptions = _BOUNDED | {
+    zmq.ROUTER_MANDATORY: 1,
+    zmq.LINGER: 0,
+    zmq.RCVHWM: PEER_QUEUE_MAX,
+    zmq.SNDHWM: 1,
+}
+PEER_OUT: SocketOptions = _BOUNDED | {
+    zmq.IMMEDIATE: 1,
+    zmq.LINGER: 0,
+    zmq.SNDHWM: PEER_QUEUE_MAX,
+    zmq.RCVHWM: 1,
+    zmq.RECONNECT_IVL: 50,
+    zmq.RECONNECT_IVL_MAX: 1_000,
+    zmq.CONNECT_TIMEOUT: 2_000,
+}
+CLIENTS: SocketOptions = _BOUNDED | {
+    zmq.ROUTER_MANDATORY: 1,
+    zmq.LINGER: 500,
+    zmq.RCVHWM: 1_000,
+    zmq.SNDHWM: CLIENT_QUEUE_MAX,
+}
+EVENTS: SocketOptions = _BOUNDED | {
+    zmq.XPUB_VERBOSE: 1,
+    zmq.MAXMSGSIZE: _SUBSCRIPTION_BYTES_MAX,
+    zmq.LINGER: 500,
+    zmq.SNDHWM: EVENT_QUEUE_MAX,
+    zmq.RCVHWM: 1_000,
+}
+
+
+class Transport:
+    """All sockets of one node.
+
+    Parameters
+    ----------
+    me
+        This node's endpoints.
+    peers
+        The other nodes.
+    cluster_id, boot_id
+        What every message bears.
+    rejected
+        Called with the socket's name and the reason for each message dropped unread.
+    """
+
+    def __init__(
+        self,
+        me: Node,
+        peers: list[Node],
+        cluster_id: int,
+        boot_id: int,
+        rejected: Callable[[str, str], None],
+    ) -> None:
+        self._me = me
+        self._codec = Codec(cluster_id, me.id, boot_id)
+        self._rejected = rejected
+        self.dropped: Counter[str] = Counter()
+        """Messages that a socket refused to take, by target."""
+        self._context = zmq.Context(io_threads=1)
+        self._locks: list[Lock] = []
+        self._encoded: tuple[Message, list[bytes]] | None = None
+        self._subscriptions = 0
+        try:
+            self.peers_in = self._bound(zmq.ROUTER, PEERS_IN, me.peer, "peer socket")
+            self.clients = self._bound(zmq.ROUTER, CLIENTS, me.client, "client socket")
+            self.events = self._bound(zmq.XPUB, EVENTS, me.events, "event socket")
+        except BaseException:
+            self.close()
+            raise
+        identity = f"{me.id}:{boot_id:016x}".encode()
+        self.peers_out = {peer.id: self._connected(peer, identity) for peer in peers}
+
+    def close(self) -> None:
+        """Close all sockets, giving replies and events their linger time."""
+        self._context.destroy()
+        for lock in self._locks:
+            lock.release()
+
+    # -- peers ---------------------------------------------------------------------------------------------------------
+
+    def send(self, target: NodeId, message: Message) -> bool:
+        """Hand `message` to the peer's socket; False when it was refused and is lost for certain."""
+        socket = self.peers_out.get(target)
+        if socket is None:
+            return False
+        if self._encoded is None or self._encoded[0] is not message:
+            self._encoded = (message, self._codec.encode(message))  # Followers in step get the same message.
+        try:
+            socket.send_multipart(self._encoded[1], zmq.NOBLOCK)
+        except zmq.Again:
+            self.dropped[target] += 1
+            return False
+        return True
+
+    def receive_peers(self, count_max: int) -> Iterator[tuple[NodeId, Message]]:
+        """Yield what peers have sent, at most `count_max` messages."""
+        for routing_id, received in self._receive(self.peers_in, "peer", codec.PEER_KINDS, count_max):
+            source = received.source
+            if source not in self.peers_out:
+                self._rejected("peer", f"{source} is no peer of ours")
+            elif routing_id != f"{source}:{received.boot_id:016x}".encode():
+                self._rejected("peer", f"a connection under another name than the message's, {source}")
+            elif (wrong := flaw(received.message)) is not None:
+                self._rejected("peer", f"{source}: {wrong}")
+            else:
+                yield source, received.message
+
+    # -- clients -------------------------------------------------------------------------------------------------------
+
+    def receive_clients(self, count_max: int) -> Iterator[tuple[bytes, Any, bytes | None]]:
+        """Yield requests as (client, request, batch), at most `count_max`."""
+        for routing_id, received in self._receive(self.clients, "client", codec.REQUEST_KINDS, count_max):
+            yield routing_id, received.message, received.batch
+
+    def reply(self, client: bytes, reply: Reply) -> None:
+        """Answer a client; when it has gone, or takes nothing, that is counted, and it may ask again."""
+        try:
+            self.clients.send_multipart([client, *self._codec.encode(reply)], zmq.NOBLOCK)
+        except zmq.ZMQError as error:  # EAGAIN: its queue is full. EHOSTUNREACH: it has gone.
+            self.dropped["clients"] += 1
+            self._rejected("client", f"a reply could not be sent: {error.strerror}")
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def publish(self, event: events.Event) -> None:
+        """Publish to whoever subscribes."""
+        try:
+            self.events.send_multipart(events.encode(event), zmq.NOBLOCK)
+        except zmq.Again:
+            self.dropped["events"] += 1
+
+    def drain_subscriptions(self) -> bool:
+        """Count subscriptions as they come and go; True when the socket was made anew because of too many.
+
+        A publisher keeps every topic in memory, so somebody who subscribes without end is cut off, with all others, who
+        come back by themselves.
+        """
+        while True:
+            try:
+                frame = self.events.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return False
+            self._subscriptions += 1 if frame[:1] == b"\x01" else -1 if frame[:1] == b"\x00" else 0
+            if self._subscriptions > SUBSCRIPTIONS_MAX:
+                self._subscriptions = 0
+                self._rejected("event", f"more than {SUBSCRIPTIONS_MAX} subscriptions; all were cut off")
+                self.events.close(0)
+                self.events = self._socket(zmq.XPUB, EVENTS)
+                self.events.bind(self._me.events)
+                return True
+
+    # -- sockets -------------------------------------------------------------------------------------------------------
+
+    def _receive(
+        self, socket: zmq.Socket[bytes], name: str, kinds: dict[int, type[msgspec.Struct]], count_max: int
+    ) -> Iterator[tuple[bytes, Received]]:
+        for _ in range(count_max):
+            try:
+                routing_id, *frames = socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                received = self._codec.decode(frames, kinds)
+            except ProtocolError as error:
+                self._rejected(name, str(error))
+            else:
+                yield routing_id, received
+
+    def _socket(self, kind: int, options: SocketOptions) -> zmq.Socket[bytes]:
+        socket = self._context.socket(kind)
+        for option, value in options.items():  # Before bind and connect: most act only then.
+            socket.set(option, value)
+        return socket
+
+    def _bound(self, kind: int, options: SocketOptions, endpoint: str, purpose: str) -> zmq.Socket[bytes]:
+        socket = self._socket(kind, options)
+        lock = bind(socket, endpoint, f"{purpose} of {self._me.id}")
+        if lock is not None:
+            self._locks.append(lock)
+        return socket
+
+    def _connected(self, peer: Node, identity: bytes) -> zmq.Socket[bytes]:
+        socket = self._socket(zmq.DEALER, PEER_OUT | {zmq.ROUTING_ID: identity})
+        socket.connect(peer.peer)
+        return socket
