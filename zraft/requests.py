@@ -163,6 +163,8 @@ class Status(msgspec.Struct, frozen=True):
     """The loop turned within an election timeout, and disk thread and guard answer."""
     uptime_s: float
     pid: int
+    guard_pid: int | None = None
+    """The guard process beside it; for ``zraft cluster status``, and no key of ``zraft status --json``."""
     warnings: list[str] = []
     """What an operator should know: a peer that lost its data, a slow disk."""
     log: list[EntryView] = []

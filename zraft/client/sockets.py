@@ -12,7 +12,14 @@ MESSAGES_MAX = 4_096
 RECONNECT_LOWER_MS, RECONNECT_UPPER_MS = 50, 1_000
 
 
-def dealer(context: Context, endpoint: str, *, wait_for_connection: bool, linger_ms: int) -> Socket:
+def dealer(
+    context: Context,
+    endpoint: str,
+    *,
+    wait_for_connection: bool,
+    linger_ms: int,
+    reconnect_ms: tuple[int, int] = (RECONNECT_LOWER_MS, RECONNECT_UPPER_MS),
+) -> Socket:
     """Open a DEALER that connects to `endpoint`, and goes on trying for as long as it is open.
 
     Parameters
@@ -26,6 +33,8 @@ def dealer(context: Context, endpoint: str, *, wait_for_connection: bool, linger
         a refusal is certain. False: what is sent waits inside the socket until the connection stands or it is closed.
     linger_ms
         How long, once it is closed, the I/O thread goes on delivering what was sent.
+    reconnect_ms
+        The first and the longest pause between two attempts to connect.
     """
     socket: Socket = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.IMMEDIATE, int(wait_for_connection))
@@ -33,8 +42,8 @@ def dealer(context: Context, endpoint: str, *, wait_for_connection: bool, linger
     socket.setsockopt(zmq.SNDHWM, MESSAGES_MAX)
     socket.setsockopt(zmq.RCVHWM, MESSAGES_MAX)
     socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
-    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_LOWER_MS)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_UPPER_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL, reconnect_ms[0])
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, reconnect_ms[1])
     socket.setsockopt(zmq.HANDSHAKE_IVL, 3_000)
     socket.setsockopt(zmq.CONNECT_TIMEOUT, 2_000)
     if endpoint.startswith("tcp://"):
