@@ -1,0 +1,6 @@
+"""``python -m zraft``."""
+
+from zraft.cli.main import run
+
+if __name__ == "__main__":
+    run()
