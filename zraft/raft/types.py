@@ -5,7 +5,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-_U63 = msgspec.Meta(ge=0, lt=1 << 63)
+_U63 = msgspec.Meta(ge=0, le=(1 << 63) - 1)
 
 Term = Annotated[int, _U63]
 """A period with at most one leader (paper §5.1); 0 before the first election."""
