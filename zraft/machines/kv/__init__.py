@@ -1,0 +1,1 @@
+"""The key-value machine: `commands` is what client and machine agree on, `store` the machine."""

@@ -1,0 +1,123 @@
+"""What client and machine of the key-value store say to each other, as msgpack.
+
+=========  ==========================================================
+put        the new revision, an int
+delete     a `Deleted`
+get        a `KeyValue`, or nil
+list       a `Page`
+=========  ==========================================================
+
+A field that is not known makes a command invalid instead of being passed over: two versions that understood one
+command differently would drift apart.
+"""
+
+import msgspec
+
+MACHINE = "kv"
+"""The name under which the store is mounted."""
+KEY_BYTES_MAX = 4_096
+VALUE_BYTES_MAX = 1 << 20
+PAGE_BYTES_MAX = 1 << 20
+"""A page of a listing ends with the entry that reaches this size."""
+
+
+class Put(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0, forbid_unknown_fields=True):
+    """Sets a key to a value."""
+
+    key: bytes
+    value: bytes
+
+
+class Delete(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1, forbid_unknown_fields=True):
+    """Removes a key; removing one that does not exist changes nothing."""
+
+    key: bytes
+
+
+class Get(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0, forbid_unknown_fields=True):
+    """Asks for one entry."""
+
+    key: bytes
+
+
+class List(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1, forbid_unknown_fields=True):
+    """Asks for entries in the order of their keys."""
+
+    prefix: bytes
+    """Only keys that begin like this."""
+    after: bytes = b""
+    """Only keys behind this one: the last of the page before."""
+
+
+class KeyValue(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One entry of the store."""
+
+    key: bytes
+    value: bytes
+    create_revision: int
+    """The store's revision when the key was made."""
+    mod_revision: int
+    """The store's revision when the value was last put."""
+    version: int
+    """How often it was put since it was made, the first time included."""
+
+
+class Deleted(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The result of `Delete`."""
+
+    existed: bool
+    revision: int
+    """The store's revision afterwards."""
+
+
+class Page(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The result of `List`."""
+
+    entries: list[KeyValue]
+    revision: int
+    """The store's revision that the page shows."""
+    more: bool
+    """Whether entries follow; ask again with `after`."""
+
+
+Command = Put | Delete
+Query = Get | List
+
+encode = msgspec.msgpack.Encoder().encode
+decode_command = msgspec.msgpack.Decoder(Command).decode
+decode_query = msgspec.msgpack.Decoder(Query).decode
+decode_revision = msgspec.msgpack.Decoder(int).decode
+decode_deleted = msgspec.msgpack.Decoder(Deleted).decode
+decode_entry = msgspec.msgpack.Decoder(KeyValue | None).decode
+decode_page = msgspec.msgpack.Decoder(Page).decode
+
+_KEY_SHOWN_MAX = 64
+
+
+def why_invalid(key: bytes, value: bytes, key_bytes_max: int, value_bytes_max: int) -> str | None:
+    """Say why the store would refuse this key or value, in words both sides use; None when it would not."""
+    if not key:
+        return "the key is empty; give it at least one byte"
+    if len(key) > key_bytes_max:
+        return f"the key has {len(key):,} bytes; the limit is {key_bytes_max:,} (limits.key_bytes_max)"
+    if len(value) > value_bytes_max:
+        return f"the value has {len(value):,} bytes; the limit is {value_bytes_max:,} (limits.value_bytes_max)"
+    return None
+
+
+def describe(command: bytes) -> str:
+    """Return a command for people, ``put a=..(256 B)``; never raises, whatever the bytes."""
+    try:
+        decoded = decode_command(command)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return f"not a command of kv ({len(command)} B)"
+    if isinstance(decoded, Put):
+        return f"put {_shown(decoded.key)}=..({len(decoded.value)} B)"
+    return f"delete {_shown(decoded.key)}"
+
+
+def _shown(key: bytes) -> str:
+    """Return a key on one line, whatever is in it."""
+    text = key[:_KEY_SHOWN_MAX].decode("utf-8", "backslashreplace")
+    escaped = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return escaped + (".." if len(key) > _KEY_SHOWN_MAX else "")

@@ -1,0 +1,135 @@
+"""The key-value store: bytes to bytes, with revisions.
+
+The store counts its own revisions, one per command that changed something. Entries are immutable, so that a snapshot is a
+list of references and costs no copy of the data.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from zraft.errors import InvalidRequest
+from zraft.machines.kv import commands
+from zraft.machines.kv.commands import Deleted, Get, KeyValue, List, Page, Put
+from zraft.machines.machine import Applied
+
+_CHUNK_BYTES = 128 << 10
+_ENTRY_BYTES = 32
+"""What an entry adds to a page or chunk besides its key and value: four lengths and three revisions."""
+_encode = commands.encode
+_decode_command = commands.decode_command
+
+
+class KeyValueStore:
+    """The machine ``kv``.
+
+    Parameters
+    ----------
+    key_bytes_max, value_bytes_max
+        Limits; part of the machine's definition, so they must be the same on every node.
+    """
+
+    def __init__(
+        self, *, key_bytes_max: int = commands.KEY_BYTES_MAX, value_bytes_max: int = commands.VALUE_BYTES_MAX
+    ) -> None:
+        self._key_bytes_max = key_bytes_max
+        self._value_bytes_max = value_bytes_max
+        self.revision = 0
+        """Rises by one with each command that changed something."""
+        self._entries: dict[bytes, KeyValue] = {}
+        self._sorted: list[bytes] | None = None
+        """All keys in order, or None since a key came or went; made by the next listing."""
+
+    def apply(self, command: bytes, at: Applied) -> bytes:
+        """Carry out a `commands.Command`."""
+        try:
+            decoded = _decode_command(command)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise InvalidRequest("not a command of kv") from error
+        if type(decoded) is Put:
+            return self._put(decoded.key, decoded.value)
+        return self._delete(decoded.key)
+
+    def _put(self, key: bytes, value: bytes) -> bytes:
+        if not 0 < len(key) <= self._key_bytes_max or len(value) > self._value_bytes_max:
+            raise InvalidRequest(commands.why_invalid(key, value, self._key_bytes_max, self._value_bytes_max))
+        self.revision = revision = self.revision + 1
+        old = self._entries.get(key)
+        if old is None:
+            self._sorted = None
+            self._entries[key] = KeyValue(key, value, revision, revision, 1)
+        else:
+            # The old key object, so that a key is in memory once.
+            self._entries[key] = KeyValue(old.key, value, old.create_revision, revision, old.version + 1)
+        return _encode(revision)
+
+    def _delete(self, key: bytes) -> bytes:
+        existed = self._entries.pop(key, None) is not None
+        if existed:
+            self.revision += 1
+            self._sorted = None
+        return _encode(Deleted(existed, self.revision))
+
+    def query(self, query: bytes) -> bytes:
+        """Answer a `commands.Query`."""
+        try:
+            decoded = commands.decode_query(query)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise InvalidRequest("not a query of kv") from error
+        if type(decoded) is Get:
+            return _encode(self._entries.get(decoded.key))
+        assert type(decoded) is List, "a query that the decoder knows and the store does not"
+        return _encode(self._page(decoded.prefix, decoded.after))
+
+    def _page(self, prefix: bytes, after: bytes) -> Page:
+        if self._sorted is None:
+            self._sorted = sorted(self._entries)
+        keys = self._sorted
+        at = max(bisect_left(keys, prefix), bisect_right(keys, after) if after else 0)
+        entries: list[KeyValue] = []
+        size = 0
+        while at < len(keys) and keys[at].startswith(prefix):
+            if size >= commands.PAGE_BYTES_MAX:
+                return Page(entries, self.revision, True)
+            entry = self._entries[keys[at]]
+            entries.append(entry)
+            size += len(entry.key) + len(entry.value) + _ENTRY_BYTES
+            at += 1
+        return Page(entries, self.revision, False)
+
+    def snapshot(self) -> Iterator[bytes]:
+        """Return the state as of this call: a chunk with the revision, then chunks of entries.
+
+        Entries come in the order of the dict. That order follows from the commands applied, and `restore` brings it
+        back, so nodes with equal histories give equal chunks.
+        """
+        return _chunks(self.revision, list(self._entries.values()))
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        """Replace the state by that of a snapshot."""
+        remaining = iter(chunks)
+        head = next(remaining, None)
+        revision = 0 if head is None else commands.decode_revision(head)
+        entries: dict[bytes, KeyValue] = {}
+        for chunk in remaining:
+            entries.update((entry.key, entry) for entry in _decode_entries(chunk))
+        self.revision, self._entries, self._sorted = revision, entries, None
+
+
+_decode_entries = msgspec.msgpack.Decoder(list[KeyValue]).decode
+
+
+def _chunks(revision: int, entries: list[KeyValue]) -> Iterator[bytes]:
+    yield _encode(revision)
+    chunk: list[KeyValue] = []
+    size = 0
+    for entry in entries:
+        entry_size = len(entry.key) + len(entry.value) + _ENTRY_BYTES
+        if chunk and size + entry_size > _CHUNK_BYTES:
+            yield _encode(chunk)
+            chunk, size = [], 0
+        chunk.append(entry)
+        size += entry_size
+    if chunk:
+        yield _encode(chunk)

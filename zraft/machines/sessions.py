@@ -1,0 +1,199 @@
+"""The replicated state as a whole: the machines and the sessions that make commands exactly-once (thesis §6.3).
+
+Every committed entry goes through `Machines.apply`, whatever its kind, in the order of the log. A command is applied
+only if its session is known and its batch is newer than the session's newest; the newest again gets the answers it got
+before; an older one is never applied, and its answers are gone. Since the table of sessions changes with log entries
+alone, and goes into the snapshot, all nodes decide alike.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from zraft.errors import InvalidRequest
+from zraft.machines import snapshots
+from zraft.machines.machine import Applied, StateMachine
+from zraft.machines.table import Session, Table
+from zraft.raft.types import Entry, EntryKind, Index, Membership, NodeId, Term
+from zraft.requests import Answer, Batch, Outcome, SessionChange
+
+REPLY_BYTES_MAX = 8 << 20
+"""Answers to queries that would make a reply longer than this are deferred: the client asks again for them."""
+
+_DONE = bytes([Answer.DONE])
+_INVALID = bytes([Answer.INVALID])
+_DEFERRED = bytes([Answer.DEFERRED])
+_decode_batch = msgspec.msgpack.Decoder(Batch).decode
+_decode_change = msgspec.msgpack.Decoder(SessionChange).decode
+_decode_membership = msgspec.msgpack.Decoder(Membership).decode
+_decode_answers = msgspec.msgpack.Decoder(list[bytes]).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Result(msgspec.Struct, frozen=True, gc=False):
+    """How an entry or a bunch of queries ended; becomes the `requests.Reply` to whoever asked."""
+
+    outcome: int
+    """A `requests.Outcome`."""
+    value: list[bytes] | int | None = None
+    """Of commands and queries one `requests.Answer` each; of a registration the session's number; else None."""
+    message: str = ""
+    """Why not, for people."""
+
+
+_NOTHING = Result(Outcome.DONE)
+
+
+class Machines:
+    """The replicated state of one node.
+
+    Parameters
+    ----------
+    machines
+        Mounted by name; the same on every node.
+    ttl_ms, count_max
+        Of sessions; see `Table`.
+    on_failure
+        Hears of every exception inside a machine that is not an InvalidRequest, for the node's log; changes nothing.
+    """
+
+    def __init__(
+        self,
+        machines: dict[str, StateMachine],
+        *,
+        ttl_ms: int = 600_000,
+        count_max: int = 10_000,
+        on_failure: Callable[[str, Exception], None] | None = None,
+    ) -> None:
+        self._machines = dict(machines)
+        self.sessions = Table(ttl_ms, count_max)
+        self._on_failure = on_failure
+        self.index: Index = 0
+        """The last entry applied."""
+        self.term: Term = 0
+        """Its term."""
+        self.time_ms = 0
+        """Cluster time: its time."""
+        self.leader: NodeId | None = None
+        """Who opened its term, from the term's no-op."""
+        self.membership: Membership | None = None
+        """The last committed one."""
+
+    def apply(self, entry: Entry, *, batch: Batch | None = None) -> Result:
+        """Apply the next committed entry.
+
+        Parameters
+        ----------
+        entry
+            The one right behind the last.
+        batch
+            What a COMMAND entry decodes to, if the caller has it already.
+        """
+        assert entry.index == self.index + 1, f"entry {entry.index} applied right after {self.index}"
+        assert entry.time_ms >= self.time_ms, f"time fell from {self.time_ms} to {entry.time_ms} at {entry.index}"
+        self.index = entry.index
+        self.term = entry.term
+        self.time_ms = entry.time_ms
+        self.sessions.expire(entry.time_ms)
+        if entry.kind == EntryKind.COMMAND:
+            return self._command(entry, batch)
+        if entry.kind == EntryKind.SESSION:
+            return self._session_change(entry)
+        if entry.kind == EntryKind.NOOP:
+            self.leader = entry.data.decode("utf-8", "replace") or None
+        elif entry.kind == EntryKind.MEMBERSHIP:
+            self.membership = _decode_membership(entry.data)
+        return _NOTHING
+
+    def _command(self, entry: Entry, batch: Batch | None) -> Result:
+        if batch is None:
+            try:
+                batch = _decode_batch(entry.data)
+            except (msgspec.MsgspecError, ValueError):
+                return Result(Outcome.INVALID, message="not a batch of commands")
+        session = self.sessions.use(batch.session, entry.time_ms)
+        if session is None:
+            return Result(Outcome.SESSION_EXPIRED, message=f"session {batch.session} is gone")
+        if batch.sequence > session.sequence:
+            return self._newer(session, batch, entry)
+        if batch.sequence == session.sequence and session.sequence:
+            return Result(Outcome.DONE, _decode_answers(session.answers))
+        return Result(
+            Outcome.UNKNOWN, message=f"batch {batch.sequence} comes after {session.sequence}: not applied now"
+        )
+
+    def _newer(self, session: Session, batch: Batch, entry: Entry) -> Result:
+        machine = self._machines.get(batch.machine)
+        if machine is None:
+            return Result(Outcome.INVALID, message=f"no machine {batch.machine!r} is mounted")
+        at = Applied(entry.index, entry.term, entry.time_ms, batch.session, self.leader, self.membership)
+        answers = []
+        apply = machine.apply
+        for command in batch.commands:
+            try:
+                answers.append(_DONE + apply(command, at))
+            except Exception as error:  # noqa: BLE001 - the answer must be the same on every node, whatever a machine does
+                answers.append(self._failed(batch.machine, error))
+        session.sequence = batch.sequence
+        session.answers = _encode(answers)
+        return Result(Outcome.DONE, answers)
+
+    def _failed(self, name: str, error: Exception) -> bytes:
+        """Return the answer for an exception inside a machine, or raise it when it is this node's own trouble."""
+        if isinstance(error, InvalidRequest):
+            return _INVALID + str(error).encode()
+        if isinstance(error, MemoryError | RecursionError | OSError):
+            raise error
+        if self._on_failure is not None:
+            self._on_failure(name, error)
+        return _INVALID + f"the machine {name} failed: {type(error).__name__}".encode()
+
+    def _session_change(self, entry: Entry) -> Result:
+        try:
+            change = _decode_change(entry.data)
+        except (msgspec.MsgspecError, ValueError):
+            return Result(Outcome.INVALID, message="not a change of a session")
+        if change.closes:
+            self.sessions.end(change.closes)
+            return _NOTHING
+        self.sessions.register(entry.index, entry.time_ms)
+        return Result(Outcome.DONE, entry.index)
+
+    def query(self, machine: str, query: bytes) -> bytes:
+        """Return the `requests.Answer` to one query, from the state as it is."""
+        target = self._machines.get(machine)
+        if target is None:
+            return _INVALID + f"no machine {machine!r} is mounted".encode()
+        try:
+            return _DONE + target.query(query)
+        except Exception as error:  # noqa: BLE001 - as in `_newer`
+            return self._failed(machine, error)
+
+    def query_all(self, machine: str, queries: list[bytes]) -> Result:
+        """Answer a `requests.Queries`, deferring what would not fit into one reply; the first is always answered."""
+        answers: list[bytes] = []
+        size = 0
+        for query in queries:
+            answer = self.query(machine, query) if size < REPLY_BYTES_MAX else _DEFERRED
+            size += len(answer)
+            answers.append(answer)
+        return Result(Outcome.DONE, answers)
+
+    def snapshot(self) -> Iterator[bytes]:
+        """Return the whole state as of this call, in pieces of at most 256 KiB; equal on all nodes for one index."""
+        head = snapshots.Head(self.index, self.term, self.time_ms, self.leader, self.membership)
+        parts = [(name, self._machines[name].snapshot()) for name in sorted(self._machines)]
+        return snapshots.write(head, self.sessions.copy(), parts)
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        """Replace the whole state by the one that `snapshot` gave; the bytes may come cut in other places.
+
+        Raises
+        ------
+        StorageError
+            They are not a whole snapshot, or hold a machine that is not mounted. What is left is half a state.
+        """
+        head, sessions = snapshots.read(chunks, self._machines)
+        self.index, self.term, self.time_ms = head.index, head.term, head.time_ms
+        self.leader, self.membership = head.leader, head.membership
+        self.sessions.restore(sessions)

@@ -1,0 +1,90 @@
+"""The table of client sessions: which batch of each client was applied last, and what it answered (thesis §6.3).
+
+The table is part of the replicated state: it changes with log entries alone, and time is the log's. It is ordered by
+last use, so the first session is the next to expire.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+
+class Session(msgspec.Struct, array_like=True, gc=False):
+    """One client's session."""
+
+    number: int
+    """The index of the entry that registered it."""
+    used_ms: int
+    """Cluster time of its last entry; it expires when the log's time passes this by more than the time to live."""
+    sequence: int = 0
+    """The newest batch applied; 0 before the first."""
+    answers: bytes = b""
+    """What that batch answered, a msgpack list of bytes: packed, since most are never asked for again."""
+
+
+class Table:
+    """All sessions.
+
+    Parameters
+    ----------
+    ttl_ms
+        How long a session lives without an entry of its own. The same on every node.
+    count_max
+        How many there may be; one more evicts the one used least recently. The same on every node.
+    """
+
+    def __init__(self, ttl_ms: int, count_max: int) -> None:
+        assert ttl_ms > 0, f"sessions must live for some time: {ttl_ms} ms"
+        assert count_max > 0, f"there must be room for a session: {count_max}"
+        self._ttl_ms = ttl_ms
+        self._count_max = count_max
+        self._sessions: OrderedDict[int, Session] = OrderedDict()
+        """By number, ordered by last use."""
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._sessions.values())
+
+    def expire(self, now_ms: int) -> None:
+        """Drop every session that was idle for longer than its time to live."""
+        while self._sessions:
+            oldest = next(iter(self._sessions.values()))
+            if oldest.used_ms + self._ttl_ms >= now_ms:
+                return
+            del self._sessions[oldest.number]
+
+    @property
+    def next_expiry_ms(self) -> int | None:
+        """The last cluster time at which the next session to expire still lives."""
+        oldest = next(iter(self._sessions.values()), None)
+        return None if oldest is None else oldest.used_ms + self._ttl_ms
+
+    def register(self, number: int, now_ms: int) -> None:
+        """Add a session, evicting the one used least recently when there is no room."""
+        assert number not in self._sessions, f"session {number} is registered already"
+        if len(self._sessions) >= self._count_max:
+            self._sessions.popitem(last=False)
+        self._sessions[number] = Session(number, now_ms)
+
+    def end(self, number: int) -> bool:
+        """Remove a session; False when there is none of that number."""
+        return self._sessions.pop(number, None) is not None
+
+    def use(self, number: int, now_ms: int) -> Session | None:
+        """Return the session, now the one used last; None when there is none."""
+        session = self._sessions.get(number)
+        if session is not None:
+            session.used_ms = now_ms
+            self._sessions.move_to_end(number)
+        return session
+
+    def copy(self) -> list[Session]:
+        """Return the sessions as they are now, in order."""
+        return [Session(each.number, each.used_ms, each.sequence, each.answers) for each in self._sessions.values()]
+
+    def restore(self, sessions: Iterable[Session]) -> None:
+        """Replace all sessions by `sessions`, in the order that `copy` gave."""
+        self._sessions = OrderedDict((session.number, session) for session in sessions)
