@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from zraft.config import location, rules
+from zraft.config.document import read
 from zraft.config.environment import NODES, container_port, options, read_text
 from zraft.config.schema import OPTIONS, Config
 from zraft.config.settings import Layer, Settings
@@ -36,8 +37,6 @@ def load(
     ConfigError
         With one line for every mistake that there is.
     """
-    from zraft.config.document import read  # noqa: PLC0415 - keeps YAML out of processes that read no file
-
     env = os.environ if env is None else env
     shown = str(path)
     file = Path(os.path.realpath(Path(path).parent)) / Path(path).name
