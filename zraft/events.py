@@ -110,7 +110,7 @@ class Publisher:
         self.role: str | None = None
         self._recent: deque[Event] = deque(maxlen=RECENT_MAX)
 
-    def publish(self, kind: str, **data: Any) -> None:
+    def publish(self, kind: str, /, **data: Any) -> None:
         """Make the next event and emit it."""
         assert kind in KINDS, f"an event kind that no reader knows: {kind}"
         self._seq += 1

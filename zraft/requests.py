@@ -12,6 +12,9 @@ import msgspec
 
 from zraft.raft.types import NodeId
 
+BATCH_BYTES_MAX = 12 << 20
+"""What one batch may hold, so that the entry it becomes always fits into one message between nodes."""
+
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
     """Asks who is there; the one request that a client may send before it knows the cluster's id (as cluster 0)."""

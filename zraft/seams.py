@@ -53,7 +53,7 @@ class File(Protocol):
         """Return once the data, and the size, are durable."""
 
     def size(self) -> int:
-        """Current size."""
+        """Return the current size."""
 
     def close(self) -> None:
         """Release the descriptor; promises nothing about durability."""

@@ -8,10 +8,12 @@ before it is believed; what fails a check is counted, reported at a bounded rate
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any
 
 import msgspec
 import zmq
+from loguru import logger
 
 from zraft import codec, events
 from zraft.codec import Codec, Received
@@ -30,6 +32,8 @@ EVENT_QUEUE_MAX = 10_000
 """Events that wait for one subscriber; a slower one sees a gap in `seq`."""
 SUBSCRIPTIONS_MAX = 1_000
 """Topics that subscribers may hold before the event socket is made anew."""
+REJECTED_EVERY_MS = 1_000
+"""How often a socket may have a line about what was dropped on it."""
 _SUBSCRIPTION_BYTES_MAX = 96
 """A subscription: one byte, then a topic of at most a node's name, a slash and a kind."""
 
@@ -74,6 +78,31 @@ EVENTS: SocketOptions = _BOUNDED | {
     zmq.SNDHWM: EVENT_QUEUE_MAX,
     zmq.RCVHWM: 1_000,
 }
+
+
+class Rejections:
+    """Counts what was dropped unread, and tells of it at most once a second and socket."""
+
+    def __init__(self, now_ms: Callable[[], float]) -> None:
+        self._now_ms = now_ms
+        self.counts: Counter[str] = Counter()
+        """Messages dropped so far, by socket."""
+        self._told_at: dict[str, float] = {}
+        """When each socket last had its line."""
+        self.publisher: events.Publisher | None = None
+        """Tells subscribers too, once there is one."""
+
+    def __call__(self, socket: str, reason: str) -> None:
+        """Count one; `reason` stands for all since the last line."""
+        self.counts[socket] += 1
+        now = self._now_ms()
+        if now - self._told_at.get(socket, -inf) < REJECTED_EVERY_MS:
+            return
+        self._told_at[socket] = now
+        count = self.counts[socket]
+        logger.warning("dropped {} messages on the {} socket so far; the last: {}", count, socket, reason)
+        if self.publisher is not None:
+            self.publisher.publish("rejected", socket=socket, count=count, reason=reason)
 
 
 class Transport:

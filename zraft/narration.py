@@ -1,0 +1,87 @@
+"""What happened, in words: the core's notes as log lines, and log entries as one line each."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from zraft.raft.membership import decode as decode_membership
+from zraft.raft.ready import Note
+from zraft.raft.types import Entry, EntryKind
+from zraft.requests import Batch, SessionChange
+
+COMMANDS_SHOWN_MAX = 3
+"""Commands of one batch that are spelled out."""
+
+Describer = Callable[[bytes], str]
+"""Says what one command of a machine does; never raises."""
+
+_LINES: dict[str, tuple[str, str]] = {
+    "pre_vote_requested": ("INFO", "asks whether it would be elected in term {term}"),
+    "vote_requested": ("INFO", "vote requested for term {term}"),
+    "vote_granted": ("INFO", "vote granted to {candidate} in term {term}"),
+    "vote_refused": ("INFO", "vote refused to {candidate} in term {term}: {reason}"),
+    "majority_won": ("INFO", "majority won in term {term}: {votes}"),
+    "term_update": ("INFO", "term update: {before} -> {term}"),
+    "outdated_term": ("INFO", "outdated term {term} from {source}, now {current}"),
+    "leader_reset": ("INFO", "leader reset: follows {leader}"),
+    "round_lost": ("WARNING", "heartbeat round lost: no quorum answered round {round} before the next"),
+    "data_lost": ("ERROR", "{node} has lost its data: zraft member replace {node}"),
+    "strange": ("WARNING", "dropped a strange message from {source}: {reason}"),
+    "membership": ("INFO", "registers the data directories of {registered}"),
+    "transfer": ("INFO", "handover to {target}: {outcome}"),
+}
+_decode_batch = msgspec.msgpack.Decoder(Batch).decode
+_decode_session = msgspec.msgpack.Decoder(SessionChange).decode
+
+
+def line(note: Note) -> tuple[str, str]:
+    """Return the log level and the line for `note`."""
+    level, form = _LINES[note.kind]
+    data = dict(note.data)
+    if note.kind == "transfer":
+        data["outcome"] = "told to take over" if data["done"] else "given up, it did not catch up in time"
+    return level, form.format(**data)
+
+
+def hook_line(event: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the log level and the line for the data of a `hook` event."""
+    who = f"hook {event['event']} #{event['seq']}"
+    state = event["state"]
+    if state == "output":
+        return "INFO", f"{who} | {event['line']}"
+    about = ", ".join(
+        f"{name.replace('_', ' ')} {event[name]}"
+        for name in ("reason", "exit_code", "signal", "duration_ms")
+        if name in event and not (name == "reason" and event[name] == "exit")
+    )
+    bad = state == "failed" or event.get("exit_code", 0) != 0
+    return "ERROR" if bad else "INFO", f"{who} {state}" + (f": {about}" if about else "")
+
+
+def entry_text(entry: Entry, describers: Mapping[str, Describer]) -> str:
+    """Return what `entry` says, on one line; never raises, whatever its data."""
+    try:
+        match entry.kind:
+            case EntryKind.NOOP:
+                return f"{entry.data.decode('utf-8', 'replace')} leads term {entry.term}"
+            case EntryKind.COMMAND:
+                return _batch_text(_decode_batch(entry.data), describers)
+            case EntryKind.SESSION:
+                closes = _decode_session(entry.data).closes
+                return f"session {closes} ends" if closes else f"session {entry.index} begins"
+            case EntryKind.MEMBERSHIP:
+                current = decode_membership(entry.data)
+                return f"voters {', '.join(current.voters)}; registered {', '.join(sorted(current.disk_ids))}"
+    except (msgspec.MsgspecError, ValueError) as error:
+        return f"{len(entry.data)} bytes that can't be read: {error}"
+    return f"{len(entry.data)} bytes"
+
+
+def _batch_text(batch: Batch, describers: Mapping[str, Describer]) -> str:
+    describe = describers.get(batch.machine)
+    if describe is None:
+        return f"{batch.machine}: {len(batch.commands)} commands"
+    shown = [describe(command) for command in batch.commands[:COMMANDS_SHOWN_MAX]]
+    rest = len(batch.commands) - len(shown)
+    return f"{batch.machine} " + "; ".join(shown) + (f"; and {rest} more" if rest else "")

@@ -1,0 +1,335 @@
+"""The actor: binds a replica to the sockets, the disk thread, the clock and the guard; nothing else.
+
+One thread turns one loop. Each turn lets time pass first, then takes what the disk, the peers, the clients and the guard
+have to say, a bounded amount of each and peers before clients, and then carries out what the core has made of it. Between
+events and deadlines it sleeps.
+"""
+
+import gc
+import math
+import os
+import random
+import secrets
+import signal
+import time
+from typing import Any
+
+import zmq
+from loguru import logger
+
+from zraft import events, logs
+from zraft.config import Config
+from zraft.disk import DiskThread, OsFileSystem
+from zraft.errors import ConfigError, ZraftError
+from zraft.hooks import linux
+from zraft.hooks.check import check_script
+from zraft.hooks.decide import HookScheduler, HookSettings
+from zraft.hooks.process import GuardProcess
+from zraft.machines.kv.commands import describe as describe_kv
+from zraft.machines.kv.store import KeyValueStore
+from zraft.machines.sessions import Machines
+from zraft.raft.state import Settings
+from zraft.raft.types import Membership, NodeId
+from zraft.replica import Recovered, Replica, World
+from zraft.requests import Status
+from zraft.storage.wal import Storage
+from zraft.transport import Rejections, Transport
+
+MESSAGES_PER_TURN_MAX = 256
+"""From peers, and again from clients: what one turn takes before it carries out what they caused."""
+STATUS_EVERY_MS = 1_000
+"""How often a node publishes its status and asks its guard whether it is there."""
+
+
+class NodeClock:
+    """The clock seam: durations that never jump and count suspended time, and wall time for people."""
+
+    def now_ms(self) -> float:
+        """Milliseconds of CLOCK_BOOTTIME."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) / 1e6
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970."""
+        return time.time_ns() // 1_000_000
+
+
+class Node:
+    """One node process, from its data directory to its last breath.
+
+    Parameters
+    ----------
+    config
+        The cluster's.
+    node_id
+        Which of its nodes this is.
+
+    Raises
+    ------
+    ConfigError
+        A hook script can't be run, an endpoint or the data directory is taken.
+    StorageError
+        The data directory is damaged, foreign or can't be used.
+    """
+
+    def __init__(self, config: Config, node_id: NodeId) -> None:
+        self._config = config
+        self._id = node_id
+        self._me = config.node(node_id)
+        self._clock = NodeClock()
+        self._started_at = self._clock.now_ms()
+        self._boot_id = events.new_boot_id()
+        _check_hooks(config)
+        self._guard = GuardProcess(max(config.hooks.grace_ms, config.hooks.timeout_ms))
+        rejected = Rejections(self._clock.now_ms)
+        self._storage = self._open_storage()
+        peers = [node for node in config.nodes if node.id != node_id]
+        self._transport = Transport(self._me, peers, config.cluster_id, self._boot_id, rejected)
+        self._publisher = events.Publisher(
+            config.cluster.name, node_id, self._boot_id, self._clock.wall_ms, self._transport.publish
+        )
+        rejected.publisher = self._publisher
+        self._disk = DiskThread(self._storage.write)
+        self._scheduler = HookScheduler(_hook_settings(config, node_id))
+        self._replica = self._assemble()
+        logs.attach(
+            lambda: (self._publisher.role, self._publisher.term),
+            lambda level, message: self._publisher.publish("log", level=level, message=message),
+        )
+        self._poller = zmq.Poller()
+        self._signals: list[int] = []
+        """Signals that have come, in order."""
+        self._stopping = False
+        """A signal has come: leadership is being handed over."""
+        self._stop_by = math.inf
+        """When to stop though nobody has taken over."""
+        self._next_line_at = math.inf
+        """When to log the next line of status."""
+        self._next_status_at = self._started_at
+        """When to publish the next status."""
+        self._longest_turn_ms = 0.0
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _open_storage(self) -> Storage:
+        root = self._config.data_directory(self._id)
+        return Storage.open(
+            OsFileSystem(root),
+            cluster_id=self._config.cluster_id,
+            node=self._id,
+            segment_bytes=self._config.storage.segment_bytes,
+            new_disk_id=lambda: secrets.token_hex(16),
+            progress=logger.info,
+        )
+
+    def _assemble(self) -> Replica:
+        config, recovered = self._config, self._storage.recovered
+        settings = Settings(
+            id=self._id,
+            disk_id=self._storage.disk_id,
+            election_timeout_lower_ms=config.election.timeout_lower_ms,
+            election_timeout_upper_ms=config.election.timeout_upper_ms,
+            heartbeat_interval_ms=config.heartbeat.interval_ms,
+        )
+        seed = secrets.randbits(64)
+        limits = config.limits
+        return Replica(
+            settings,
+            Recovered(recovered.hard_state, recovered.entries),
+            Membership(tuple(node.id for node in config.nodes)),
+            world=World(self._clock, random.Random(seed), self._transport, self._disk, self._guard),  # noqa: S311
+            machines=Machines(
+                {"kv": KeyValueStore(key_bytes_max=limits.key_bytes_max, value_bytes_max=limits.value_bytes_max)},
+                ttl_ms=config.sessions.ttl_ms,
+                count_max=config.sessions.count_max,
+                on_failure=lambda name, error: logger.error("the machine {} failed: {!r}", name, error),
+            ),
+            describers={"kv": describe_kv},
+            scheduler=self._scheduler,
+            publisher=self._publisher,
+            host=self,
+            log=logger.log,
+        )
+
+    # -- what the replica asks of its host ---------------------------------------------------------------------------------
+
+    def hello(self) -> dict[str, Any]:
+        """Return what a client must know of the cluster."""
+        config = self._config
+        return {
+            "cluster": config.cluster.name,
+            "cluster_id": config.cluster_id,
+            "nodes": {node.id: node.client for node in config.nodes},
+            "limits": {
+                "value_bytes_max": config.limits.value_bytes_max,
+                "key_bytes_max": config.limits.key_bytes_max,
+            },
+        }
+
+    def health(self) -> dict[str, Any]:
+        """Return the fields of `Status` that concern the process."""
+        now = self._clock.now_ms()
+        patience = self._config.election.timeout_upper_ms
+        disk_answers = self._disk.oldest_pending_ms(now) < patience
+        guard_answers = self._guard.ready and self._guard.silent_ms(now) < 2 * STATUS_EVERY_MS
+        return {
+            "endpoint": self._me.client,
+            "healthy": disk_answers and guard_answers and self._longest_turn_ms < patience,
+            "uptime_s": round((now - self._started_at) / 1_000, 1),
+            "pid": os.getpid(),
+            "guard_pid": self._guard.pid,
+        }
+
+    # -- the loop ------------------------------------------------------------------------------------------------------
+
+    def run(self, status_every_s: float | None) -> int:
+        """Turn the loop until a signal ends it, cleanly; return the process's exit code."""
+        wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _frame: self._signals.append(number))
+        transport = self._transport
+        for source in (transport.peers_in, transport.clients, transport.events, self._disk, self._guard, wake):
+            self._poller.register(source, zmq.POLLIN)
+        gc.collect()
+        gc.freeze()  # What recovery made lives long: heartbeats shall not wait for the collector to look at it.
+        logger.info("{} is up: {} entries recovered", self._id, len(self._storage.recovered.entries))
+        line_every_ms = status_every_s * 1_000 if status_every_s else math.inf
+        self._next_line_at = self._clock.now_ms() + line_every_ms
+        self._replica.turn()
+        while not self._finished():
+            self._turn(wake)
+            if self._clock.now_ms() >= self._next_line_at:
+                self._next_line_at += line_every_ms
+                logger.info("status {}", _status_line(self._replica.status()))
+        self._guard.close(self._config.hooks.timeout_ms / 1_000, self._replica.guard_reported)
+        return 128 + signal.SIGINT if signal.SIGINT in self._signals else 0
+
+    def close(self) -> None:
+        """Let go of everything; what is written is durable, and what is not was never promised."""
+        logs.detach()
+        self._guard.close(0, self._replica.guard_reported)
+        self._disk.close()
+        self._transport.close()
+        self._storage.close()
+
+    def _finished(self) -> bool:
+        """Whether a signal has come and leadership is with somebody else, or nobody takes it in time.
+
+        A second signal waits for nothing.
+        """
+        if not self._signals:
+            return False
+        if not self._stopping:
+            self._stopping = True
+            name = signal.Signals(self._signals[0]).name
+            logger.info("stopping on {}", name)
+            self._publisher.publish("stopping", reason=name)
+            if self._replica.hand_over():
+                self._stop_by = self._clock.now_ms() + self._config.election.timeout_upper_ms
+                self._replica.turn()
+        leads = self._replica.raft.leader == self._id
+        if leads and len(self._signals) == 1 and self._clock.now_ms() < self._stop_by < math.inf:
+            return False
+        self._replica.stop_hooks()
+        return True
+
+    def _turn(self, wake: int) -> None:
+        replica, transport = self._replica, self._transport
+        deadline = min(replica.deadline, self._next_status_at, self._stop_by, self._next_line_at)
+        due = 0.0 if replica.busy else deadline - self._clock.now_ms()
+        found = dict(self._poller.poll(max(0, math.ceil(due))))
+        began = self._clock.now_ms()
+        replica.tick()
+        if self._disk.fileno() in found:
+            replica.disk_done()
+        if transport.peers_in in found:
+            for source, message in transport.receive_peers(MESSAGES_PER_TURN_MAX):
+                replica.receive(source, message)
+        if transport.clients in found:
+            for client, request, batch in transport.receive_clients(MESSAGES_PER_TURN_MAX):
+                replica.request(client, request, batch)
+        if self._guard.fileno() in found:
+            self._hear_guard()
+        replica.turn()
+        if transport.events in found:
+            self._drain_subscriptions()
+        if wake in found:
+            os.read(wake, 4_096)
+        self._housekeeping(began)
+
+    def _drain_subscriptions(self) -> None:
+        before = self._transport.events
+        if self._transport.drain_subscriptions():
+            self._poller.unregister(before)
+            self._poller.register(self._transport.events, zmq.POLLIN)
+
+    def _hear_guard(self) -> None:
+        for report in self._guard.receive():
+            self._replica.guard_reported(report)
+        if self._guard.closed is not None and not self._stopping:
+            self._poller.unregister(self._guard)
+            raise ZraftError(f"{self._guard.closed}; without it no script may run, so this node stops")
+
+    def _housekeeping(self, began: float) -> None:
+        now = self._clock.now_ms()
+        self._longest_turn_ms = max(self._longest_turn_ms, now - began)
+        if now < self._next_status_at:
+            return
+        self._next_status_at = now + STATUS_EVERY_MS
+        self._replica.publish_status()
+        self._longest_turn_ms = 0.0
+        """Longest turn since the last status."""
+        self._guard.ping(now)
+        logs.publish_pending()
+
+
+def run(config: Config, node_id: NodeId, *, status_every_s: float | None = None, supervised: int | None = None) -> int:
+    """Run the node `node_id` of `config` until SIGTERM or SIGINT; return the exit code.
+
+    Parameters
+    ----------
+    status_every_s
+        Log a line of status that often.
+    supervised
+        Process id of the supervisor, with whose death this process dies too.
+    """
+    if supervised is not None:
+        linux.die_with_parent(supervised)
+    node = Node(config, node_id)
+    try:
+        return node.run(status_every_s)
+    finally:
+        node.close()
+
+
+def _check_hooks(config: Config) -> None:
+    mistakes: list[str] = []
+    for event, path in (("leader", config.hooks.leader), ("follower", config.hooks.follower)):
+        if path is not None:
+            wrong, doubtful = check_script(path, event, config.path)
+            mistakes += wrong
+            for warning in doubtful:
+                logger.warning("{}", warning)
+    if mistakes:
+        raise ConfigError(*mistakes)
+
+
+def _hook_settings(config: Config, node_id: NodeId) -> HookSettings:
+    scripts = {"leader": config.hooks.leader, "follower": config.hooks.follower}
+    return HookSettings(
+        node=node_id,
+        cluster=config.cluster.name,
+        scripts={event: (path,) for event, path in scripts.items() if path is not None},
+        grace_ms=config.hooks.grace_ms,
+        timeout_ms=config.hooks.timeout_ms,
+        base_env=dict(os.environ),
+        config_path=config.path,
+        endpoints={node.id: node.client for node in config.nodes},
+    )
+
+
+def _status_line(status: Status) -> str:
+    return (
+        f"leader={status.leader} voted_for={status.voted_for} commit={status.commit_index} "
+        f"applied={status.last_applied} last={status.last_index} healthy={status.healthy}"
+    )

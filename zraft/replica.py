@@ -1,0 +1,308 @@
+"""One node without a world: joins core, disk, machines, clients and hooks over the seams.
+
+It holds the only function that carries out a `Ready` (`Replica._carry_out`). The node gives it real seams, a simulator
+virtual ones; the code between is the same.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from zraft.events import Publisher
+from zraft.hooks.decide import HookScheduler, Standing
+from zraft.machines.sessions import Machines
+from zraft.narration import Describer, entry_text, hook_line, line
+from zraft.raft import invariants
+from zraft.raft.core import Raft
+from zraft.raft.leader import Leader
+from zraft.raft.messages import Message
+from zraft.raft.ready import Note, Ready, RoleChange, Write
+from zraft.raft.state import Settings
+from zraft.raft.types import Entry, EntryKind, HardState, Membership, NodeId
+from zraft.requests import EntryView, Hello, Outcome, RecentEvents, Reply, Status, StatusRequest
+from zraft.seams import Clock, Guard, Network, Random, WriteQueue
+from zraft.serving import Serving
+
+ENTRIES_SHOWN_MAX = 1_000
+"""Log entries that one status answer may hold."""
+_VOTES = {
+    "pre_vote_requested": "requested",
+    "vote_requested": "requested",
+    "vote_granted": "granted",
+    "vote_refused": "refused",
+}
+
+
+class World(msgspec.Struct, frozen=True):
+    """The seams, as one value."""
+
+    clock: Clock
+    random: Random
+    network: Network
+    disk: WriteQueue
+    guard: Guard
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What the disk held when the node started."""
+
+    hard_state: HardState
+    entries: list[Entry]
+
+
+class Host(Protocol):
+    """What only the node itself knows."""
+
+    def hello(self) -> dict[str, Any]:
+        """Return what a client must know of the cluster: its name, id, endpoints and limits."""
+
+    def health(self) -> dict[str, Any]:
+        """Return the fields of `Status` that concern the process."""
+
+
+class Replica:
+    """One member of the cluster.
+
+    Parameters
+    ----------
+    settings
+        What the core knows of itself.
+    recovered
+        What the disk held.
+    bootstrap
+        The membership that the cluster began with.
+    world
+        The five seams.
+    machines
+        Sessions and state machines, empty.
+    describers
+        How commands of each machine read.
+    scheduler
+        Which hook is due.
+    publisher
+        Events, for the monitor.
+    host
+        What only the node knows.
+    log
+        Called with level and line, for the node's log.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        recovered: Recovered,
+        bootstrap: Membership,
+        *,
+        world: World,
+        machines: Machines,
+        describers: Mapping[str, Describer],
+        scheduler: HookScheduler,
+        publisher: Publisher,
+        host: Host,
+        log: Callable[[str, str], None],
+    ) -> None:
+        self._world = world
+        now = world.clock.now_ms()
+        self.raft = Raft(settings, (recovered.hard_state, recovered.entries), bootstrap, world.random, now)
+        self._machines = machines
+        self._describers = describers
+        self._scheduler = scheduler
+        self._publisher = publisher
+        self._host = host
+        self._log = log
+        self.serving = Serving(self.raft, machines, world.network)
+        self._waiting: deque[Write] = deque()
+        """Writes whose responses wait for the disk, in order."""
+        self._led = False
+        """Whether the last role told was leader."""
+        self._was_established = False
+        """Whether hooks know that this node leads and has applied its no-op."""
+        self._reason = "startup"
+        """Why role or term are what they are."""
+        self._warnings: dict[str, str] = {}
+        """What an operator should know, by subject."""
+        self.busy = False
+        """More is ready than one turn may do: turn again at once, after looking at the sockets."""
+
+    # -- in ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float:
+        """When to turn, if nothing happens before."""
+        return self.raft.deadline
+
+    def tick(self) -> None:
+        """Let time pass; first in every turn, so that no message is handled in the belief that it is still earlier."""
+        now = self._world.clock.now_ms()
+        if now >= self.raft.deadline:
+            self.raft.tick(now)
+
+    def receive(self, source: NodeId, message: Message) -> None:
+        """Take a message from a peer."""
+        self.raft.step(source, message, self._world.clock.now_ms())
+
+    def request(self, client: bytes, request: Any, batch: bytes | None) -> None:
+        """Take a request from a client."""
+        match request:
+            case Hello():
+                hello = {"node": self.raft.id, "leader": self.raft.leader, **self._host.hello()}
+                self._world.network.reply(client, Reply(request.id, Outcome.DONE, hello, self.raft.leader))
+            case StatusRequest():
+                status = msgspec.to_builtins(self.status(request.log))
+                self._world.network.reply(client, Reply(request.id, Outcome.DONE, status, self.raft.leader))
+            case RecentEvents():
+                recent = [msgspec.to_builtins(event) for event in self._publisher.recent(request.count)]
+                self._world.network.reply(client, Reply(request.id, Outcome.DONE, recent, self.raft.leader))
+            case _:
+                self.serving.request(client, request, batch, self._world.clock.now_ms())
+
+    def disk_done(self) -> None:
+        """Look what has become durable: send what waited for it, then let the core count it."""
+        for id in self._world.disk.completed():
+            write = self._waiting.popleft()
+            assert write.id == id, f"write {id} completed before {write.id}"
+            if write.term == self.raft.term:  # A promise of a past term leaves unchanged, or not at all.
+                self._send(write.responses)
+            self.raft.written(id, self._world.clock.now_ms())
+
+    def guard_reported(self, report: dict[str, Any]) -> None:
+        """Take what the guard says of a script, and tell people."""
+        event = self._scheduler.reported(report)
+        if event is None:
+            return
+        self._publisher.publish("hook", **event)
+        self._log(*hook_line(event))
+
+    def stop_hooks(self) -> None:
+        """Order what a clean stop runs: the `leader` script ends, then `stop` or `follower` runs."""
+        for order in self._scheduler.stop(self._standing("shutdown")):
+            self._world.guard.tell(order)
+
+    def hand_over(self) -> bool:
+        """Begin to give leadership away before a clean stop; False when there is nothing to give, or nobody to take it."""
+        return self.raft.transfer(None, self._world.clock.now_ms()) is not None
+
+    # -- the turn ------------------------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Carry out all that is ready, except that entries are applied a bounded amount at a time."""
+        self.busy = False
+        while not self.busy and (ready := self.raft.ready()) is not None:
+            self._carry_out(ready)
+            self.busy = bool(ready.committed) and self.raft.log.last_applied < self.raft.log.commit_index
+        self.serving.answer_reads()
+        invariants.check(self.raft)
+        if self.raft.is_established != self._was_established:
+            self._was_established = self.raft.is_established
+            self._observe(self._reason)
+
+    def _carry_out(self, ready: Ready) -> None:
+        """Carry out `ready`, in the order of its fields: that order is a safety rule."""
+        self._send(ready.sends)
+        if ready.write is not None:
+            self._waiting.append(ready.write)
+            self._world.disk.submit(ready.write)
+        for entry in ready.committed:
+            self._apply(entry)
+        if ready.committed:
+            self.raft.applied(ready.committed[-1].index)
+        self.serving.confirmed(ready.reads)
+        for note in ready.notes:
+            self._tell(note)
+        if ready.role_change is not None:
+            self._change_role(ready.role_change)
+
+    def _send(self, messages: list[tuple[NodeId, Message]]) -> None:
+        for target, message in messages:
+            if not self._world.network.send(target, message):
+                self.raft.unreachable(target)
+
+    def _apply(self, entry: Entry) -> None:
+        result = self._machines.apply(entry, batch=self.serving.batch_of(entry))
+        self.serving.applied(entry, result)
+        self._publisher.publish(
+            "entry",
+            index=entry.index,
+            term=entry.term,
+            kind=EntryKind(entry.kind).name.lower(),
+            text=entry_text(entry, self._describers),
+        )
+
+    def _change_role(self, change: RoleChange) -> None:
+        leads = change.leader == self.raft.id
+        if self._led and not (leads and change.term == self._publisher.term):
+            self.serving.leadership_lost()
+        before, self._led = self._publisher.role, leads
+        self._publisher.term, self._publisher.role = change.term, change.role
+        self._publisher.publish(
+            "role",
+            role=change.role,
+            term=change.term,
+            leader=change.leader,
+            reason=change.reason,
+            prev_role=before,
+        )
+        self._was_established = self.raft.is_established
+        self._reason = change.reason
+        self._observe(change.reason)
+        self.publish_status()
+
+    def _observe(self, reason: str) -> None:
+        for order in self._scheduler.observe(self._standing(reason)):
+            self._world.guard.tell(order)
+
+    def _standing(self, reason: str) -> Standing:
+        raft = self.raft
+        return Standing(raft.role.name, raft.term, raft.leader, raft.is_established, raft.log.commit_index, reason)
+
+    def _tell(self, note: Note) -> None:
+        if note.kind == "data_lost":
+            node = note.data["node"]
+            self._warnings[f"data_lost {node}"] = f"{node} has lost its data: zraft member replace {node}"
+        level, text = line(note)
+        self._log(level, text)
+        what = _VOTES.get(note.kind)
+        if what is not None:
+            data = {"pre": note.kind == "pre_vote_requested", **note.data}
+            self._publisher.publish("vote", what=what, **data)
+
+    # -- what people see -----------------------------------------------------------------------------------------------
+
+    def status(self, log: int = 0) -> Status:
+        """Return this node's own view of itself, with its newest `log` entries."""
+        raft = self.raft
+        role = raft.role
+        shown = range(raft.log.last_index, max(raft.log.first_index - 1, raft.log.last_index - log), -1)
+        return Status(
+            node=raft.id,
+            role=role.name,
+            term=raft.term,
+            leader=raft.leader,
+            voted_for=raft.voted_for,
+            commit_index=raft.log.commit_index,
+            last_applied=raft.log.last_applied,
+            last_index=raft.log.last_index,
+            election_timer_ms=self._election_timer_ms(),
+            election_timeout_ms=int(role.timeout_ms),
+            warnings=list(self._warnings.values()),
+            log=[self._view(raft.log.entry(index)) for index in shown[:ENTRIES_SHOWN_MAX]],
+            **self._host.health(),
+        )
+
+    def publish_status(self) -> None:
+        """Publish what `status` says."""
+        status = msgspec.to_builtins(self.status())
+        status.pop("log")
+        self._publisher.publish("status", **status)
+
+    def _election_timer_ms(self) -> int:
+        role = self.raft.role
+        since = role.rounds.confirmed_sent_at if isinstance(role, Leader) else role.timer_from
+        return max(0, int(self._world.clock.now_ms() - since))
+
+    def _view(self, entry: Entry) -> EntryView:
+        applied = entry.index <= self.raft.log.last_applied
+        text = entry_text(entry, self._describers)
+        return EntryView(entry.index, entry.term, EntryKind(entry.kind).name.lower(), text, applied)

@@ -1,0 +1,178 @@
+"""What clients wait for at one node: commands until they are applied, reads until they are confirmed and their index applied.
+
+Every request ends in exactly one reply, or in none when the reply is lost; then the client asks again under the same
+session and sequence, and gets what the first application gave.
+"""
+
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from zraft.machines.sessions import Machines, Result
+from zraft.raft.core import Raft
+from zraft.raft.ready import ReadReady
+from zraft.raft.types import Entry, EntryId, EntryKind, Index
+from zraft.requests import (
+    BATCH_BYTES_MAX,
+    Batch,
+    CloseSession,
+    Commands,
+    OpenSession,
+    Outcome,
+    Queries,
+    Reply,
+    SessionChange,
+    TransferRequest,
+)
+from zraft.seams import Network
+
+_decode_batch = msgspec.msgpack.Decoder(Batch).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class _Proposal(msgspec.Struct, frozen=True):
+    """An entry in the log that a client waits for."""
+
+    id: EntryId
+    client: bytes
+    request: int
+    batch: Batch | None
+    """What the entry's data says, decoded when it was checked at the door."""
+
+
+class _Read(msgspec.Struct, frozen=True):
+    """Queries that wait for a heartbeat round, and then for their index."""
+
+    client: bytes
+    asked: Queries
+
+
+class Serving:
+    """The requests under way at one node.
+
+    Parameters
+    ----------
+    raft
+        The node's core.
+    machines
+        The replicated state: sessions and machines.
+    network
+        Where replies leave.
+    """
+
+    def __init__(self, raft: Raft, machines: Machines, network: Network) -> None:
+        self._raft = raft
+        self._machines = machines
+        self._network = network
+        self._proposals: dict[Index, _Proposal] = {}
+        self._reads: dict[int, _Read] = {}
+        self._confirmed: deque[tuple[Index, _Read]] = deque()
+        self._next_context = 1
+
+    @property
+    def count(self) -> int:
+        """How many requests wait."""
+        return len(self._proposals) + len(self._reads) + len(self._confirmed)
+
+    def request(self, client: bytes, request: Any, batch: bytes | None, now: float) -> None:
+        """Take a request that concerns the replicated state, or leadership."""
+        match request:
+            case Commands():
+                self._commands(client, request, batch or b"", now)
+            case Queries():
+                self._queries(client, request, now)
+            case OpenSession():
+                self._propose(client, request.id, EntryKind.SESSION, _encode(SessionChange()), now)
+            case CloseSession():
+                if request.session:
+                    self._propose(client, request.id, EntryKind.SESSION, _encode(SessionChange(request.session)), now)
+                else:
+                    self._refuse(client, request.id, Outcome.INVALID, "no session has the number 0")
+            case TransferRequest():
+                self._transfer(client, request, now)
+
+    def applied(self, entry: Entry, result: Result) -> None:
+        """Answer whoever waits for `entry`, now that it is applied."""
+        proposal = self._proposals.pop(entry.index, None)
+        if proposal is None:
+            return
+        if proposal.id != entry.id:
+            self._refuse(proposal.client, proposal.request, Outcome.UNKNOWN, "another leader's entry took its place")
+            return
+        reply = Reply(proposal.request, result.outcome, result.value, self._raft.leader, result.message)
+        self._network.reply(proposal.client, reply)
+
+    def batch_of(self, entry: Entry) -> Batch | None:
+        """Return the decoded batch of an entry that was proposed here, so that it is decoded once."""
+        proposal = self._proposals.get(entry.index)
+        return proposal.batch if proposal is not None and proposal.id == entry.id else None
+
+    def confirmed(self, reads: list[ReadReady]) -> None:
+        """Take reads that a round has confirmed."""
+        for read in reads:
+            self._confirmed.append((read.index, self._reads.pop(read.context)))
+
+    def answer_reads(self) -> None:
+        """Answer the confirmed reads whose index is applied; indices rise along the queue."""
+        while self._confirmed and self._confirmed[0][0] <= self._raft.log.last_applied:
+            _, read = self._confirmed.popleft()
+            asked = read.asked
+            result = self._machines.query_all(asked.machine, asked.queries)
+            self._network.reply(
+                read.client, Reply(asked.id, result.outcome, result.value, self._raft.leader, result.message)
+            )
+
+    def leadership_lost(self) -> None:
+        """Tell everybody who waits that this node can't finish it: reads never happened, commands may yet commit."""
+        proposals, self._proposals = self._proposals, {}
+        for proposal in proposals.values():
+            self._refuse(proposal.client, proposal.request, Outcome.UNKNOWN, "leadership moved while it was under way")
+        reads, self._reads = self._reads, {}
+        for read in reads.values():
+            self._refuse(read.client, read.asked.id, Outcome.REFUSED, "leadership moved")
+
+    def _commands(self, client: bytes, request: Commands, data: bytes, now: float) -> None:
+        if len(data) > BATCH_BYTES_MAX:
+            self._refuse(
+                client, request.id, Outcome.INVALID, f"a batch of {len(data)} bytes; {BATCH_BYTES_MAX} at most"
+            )
+            return
+        try:
+            batch = _decode_batch(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            self._refuse(client, request.id, Outcome.INVALID, f"not a batch of commands: {error}")
+            return
+        self._propose(client, request.id, EntryKind.COMMAND, data, now, batch=batch)
+
+    def _propose(
+        self, client: bytes, request: int, kind: EntryKind, data: bytes, now: float, *, batch: Batch | None = None
+    ) -> None:
+        id = self._raft.propose(kind, data, now)
+        if id is None:
+            self._refuse(client, request, Outcome.REFUSED, "this node does not lead, or is handing over")
+        else:
+            self._proposals[id.index] = _Proposal(id, client, request, batch)
+
+    def _queries(self, client: bytes, request: Queries, now: float) -> None:
+        context = self._next_context
+        if self._raft.read_index(context, now):
+            self._next_context += 1
+            self._reads[context] = _Read(client, request)
+        else:
+            self._refuse(client, request.id, Outcome.REFUSED, "this node does not lead")
+
+    def _transfer(self, client: bytes, request: TransferRequest, now: float) -> None:
+        if self._raft.leader != self._raft.id:
+            self._refuse(client, request.id, Outcome.REFUSED, "this node does not lead")
+            return
+        target = self._raft.transfer(request.target, now)
+        if target is None:
+            self._refuse(client, request.id, Outcome.INVALID, f"{request.target or 'nobody'} can't take over")
+        else:
+            self._network.reply(client, Reply(request.id, Outcome.DONE, target, self._raft.leader))
+
+    def _refuse(self, client: bytes, request: int, outcome: Outcome, message: str) -> None:
+        leader = self._raft.leader
+        hint = leader if leader != self._raft.id else None
+        self._network.reply(client, Reply(request, outcome, None, hint, message))
