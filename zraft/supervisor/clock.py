@@ -1,0 +1,19 @@
+"""The clock of durations, and when this process began on it."""
+
+import os
+import time
+from pathlib import Path
+
+_STARTTIME = 19
+"""The position of `starttime` behind the name in parentheses (proc(5): field 22)."""
+
+
+def boot_ms() -> float:
+    """Milliseconds on a clock that never jumps, and counts time in which the machine slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) * 1_000
+
+
+def born_ms() -> float:
+    """When this process was started: what a command took is counted from there, imports included."""
+    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+    return int(fields[_STARTTIME]) * 1_000 / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,240 @@
+"""From what the command line says to a running cluster, in the foreground or detached."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from zraft import config
+from zraft.config import Config
+from zraft.endpoints import Lock
+from zraft.errors import ConfigError, Unavailable
+from zraft.supervisor.clock import boot_ms
+from zraft.supervisor.control import Line, error_of, listens
+from zraft.supervisor.directory import (
+    NODES_DEFAULT,
+    NODES_MAX,
+    RunDirectory,
+    Scripts,
+    already_running,
+    lock_data,
+    packaged_scripts,
+)
+from zraft.supervisor.election import Elected, ready_line, size_advice
+from zraft.supervisor.loop import Supervisor
+from zraft.supervisor.output import Prefixer, Printer, wants_colour
+
+LOG = "supervisor.log"
+_FLUSH_S = 2.0
+_END_MARGIN_S = 15.0
+_FAILED = " failed and is not started again: "
+_ERROR_PREFIX = "zraft: "
+
+
+class Wish(NamedTuple):
+    """What `zraft cluster up` was told."""
+
+    nodes: int | None = None
+    directory: Path | None = None
+    """A run directory; None when `file` names a configuration."""
+    file: Path | None = None
+    """A configuration to supervise the nodes of."""
+    fresh: bool = False
+    scripts: Scripts = Scripts()
+    env_file: Path | None = None
+
+
+class Launch(NamedTuple):
+    """A cluster that is ready to be started."""
+
+    settings: Config
+    environment: dict[str, str]
+    """Of the nodes."""
+    lock: Lock
+    """Held for as long as the supervisor runs."""
+    arguments: tuple[str, ...]
+    """Those by which `zraft cluster up` finds it again."""
+    notes: tuple[str, ...]
+    """Lines for whoever starts it."""
+
+
+def prepare(wish: Wish, environment: dict[str, str], confirm: Callable[[str], bool]) -> Launch:
+    """Make or find the cluster that is wished for, and take its lock.
+
+    Parameters
+    ----------
+    wish
+        What was asked for.
+    environment
+        That of this process.
+    confirm
+        Asks whether to delete data; False gives up.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be had as it was asked for; the message says how it can.
+    """
+    _check(wish)
+    environment = dict(environment)
+    if wish.env_file is not None:
+        environment |= config.read_env_file(wish.env_file)
+    _put_scripts(environment, wish.scripts)
+    if wish.file is not None:
+        settings = config.load(wish.file, env=environment)
+        lock = lock_data(settings)
+        return Launch(settings, environment, lock, ("--config", settings.path), _notes(settings))
+    assert wish.directory is not None, "a wish names a run directory or a file"
+    directory = RunDirectory(wish.directory.absolute())
+    lock = directory.open()
+    reused = _fill(directory, wish, confirm)
+    settings = config.load(directory.file, env=environment)
+    if not listens(settings.supervisor.control):
+        _put_scripts(environment, _missing_scripts(settings))
+        notes = (*_notes(settings), *([_reuse(directory, settings)] if reused else []))
+        return Launch(settings, environment, lock, ("--dir", str(directory.path)), notes)
+    raise ConfigError(already_running(str(directory.path)))
+
+
+def supervise(launch: Launch, *, log: Path | None = None, born_ms: float | None = None) -> int:
+    """Run the cluster in this process until it is stopped; return the exit code."""
+    sys.stdout.flush()
+    fd = sys.stdout.fileno()
+    names = [node.id for node in launch.settings.nodes]
+    printer = Printer(fd, Prefixer(names, colour=wants_colour(fd, launch.environment)), log)
+    try:
+        supervisor = Supervisor(launch.settings, printer, environment=launch.environment, born_ms=born_ms)
+        return supervisor.run()
+    finally:
+        printer.close(_FLUSH_S)
+
+
+def detach(launch: Launch, *, timeout_s: float, born_ms: float) -> str:
+    """Start the cluster in a process of its own; return the line that says it is ready.
+
+    Raises
+    ------
+    ZraftError
+        It was not ready in time, or could not be started at all. Nothing is left running then.
+    """
+    log = Path(launch.settings.log.directory) / LOG
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        begin = file.tell()
+        launch.lock.release()  # It is for the supervisor now.
+        command = [sys.executable, "-m", "zraft", "cluster", "up", *launch.arguments, "--log", str(log)]
+        child = subprocess.Popen(  # noqa: S603
+            command,
+            env=launch.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    ended = os.pidfd_open(child.pid)
+    try:
+        with Line(launch.settings.supervisor.control) as line:
+            reply = line.ask("wait", timeout_s=timeout_s, starting=ended)
+    except Unavailable as error:
+        if child.poll() is not None:
+            _report(child.returncode, log, begin)
+        _end(child, launch.settings)
+        raise Unavailable(
+            f"not ready after {timeout_s:g} s: {error}; everything was stopped again, and the log is {log}"
+        ) from error
+    except BaseException:
+        _end(child, launch.settings)
+        raise
+    finally:
+        os.close(ended)
+    found = Elected(reply.result["leader"], reply.result["term"], tuple(reply.result["agreeing"]))
+    return ready_line(found, len(launch.settings.nodes), (boot_ms() - born_ms) / 1_000)
+
+
+def stop(settings: Config) -> str:
+    """Stop a running cluster; return once nothing of it is left, the supervisor included."""
+    hooks = settings.hooks
+    timeout_s = (2 * hooks.grace_ms + hooks.timeout_ms) / 1_000 + _END_MARGIN_S
+    with Line(settings.supervisor.control) as line:
+        pid = line.ask("status", timeout_s=5).pid
+        ended = os.pidfd_open(pid)
+        try:
+            reply = line.ask("down", timeout_s=timeout_s)
+            if not _readable(ended, _END_MARGIN_S):
+                raise Unavailable(f"all nodes have stopped, and the supervisor (pid {pid}) is still ending")
+        finally:
+            os.close(ended)
+    return reply.message
+
+
+def _check(wish: Wish) -> None:
+    if wish.file is not None and (wish.nodes is not None or wish.fresh):
+        flag = "--fresh" if wish.fresh else "--nodes"
+        raise ConfigError(f"{flag} is for a run directory; {wish.file} says itself which nodes it has and where")
+    if wish.nodes is not None and not 1 <= wish.nodes <= NODES_MAX:
+        raise ConfigError(f"--nodes {wish.nodes}: a cluster in a run directory has 1 to {NODES_MAX} nodes")
+
+
+def _fill(directory: RunDirectory, wish: Wish, confirm: Callable[[str], bool]) -> bool:
+    """See to it that the directory holds the cluster; True when it did before."""
+    if wish.fresh and directory.file.exists():
+        if not confirm(f"Delete the cluster in {directory.path} with all its data?"):
+            raise ConfigError(f"{directory.path}: kept as it is; without --fresh its data is used again")
+        directory.clear()
+    directory.check_size(wish.nodes)
+    if directory.file.exists():
+        return True
+    directory.create(wish.nodes or NODES_DEFAULT, wish.scripts)
+    return False
+
+
+def _put_scripts(environment: dict[str, str], scripts: Scripts) -> None:
+    """Name the scripts in the nodes' environment, which takes precedence over the file."""
+    for event, path in zip(("LEADER", "FOLLOWER"), scripts, strict=True):
+        if path is not None:
+            environment[f"ZRAFT_HOOKS_{event}"] = str(path.absolute())
+            environment.pop(f"ZRAFT_SCRIPT_{event}_PATH", None)
+
+
+def _missing_scripts(settings: Config) -> Scripts:
+    ours = packaged_scripts()
+    return Scripts(None if settings.hooks.leader else ours.leader, None if settings.hooks.follower else ours.follower)
+
+
+def _notes(settings: Config) -> tuple[str, ...]:
+    advice = size_advice(len(settings.nodes))
+    return (*(f"note: {warning}" for warning in settings.warnings), *([f"note: {advice}"] if advice else []))
+
+
+def _reuse(directory: RunDirectory, settings: Config) -> str:
+    has_data = any(settings.data_directory(node.id).exists() for node in settings.nodes)
+    what = "the data" if has_data else "the configuration"
+    return f"using {what} of {len(settings.nodes)} nodes in {directory.path} again (--fresh starts over)"
+
+
+def _report(code: int, log: Path, begin: int) -> NoReturn:
+    """Raise what a supervisor that has ended wrote to its log."""
+    with log.open("rb") as file:
+        file.seek(begin)
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    said = [line.removeprefix(_ERROR_PREFIX) for line in lines if line.startswith(_ERROR_PREFIX)]
+    said += [line.partition(" | ")[2] for line in lines if _FAILED in line]
+    raise error_of(code, f"{(said or lines or ['it said nothing'])[0]}; the log is {log}")
+
+
+def _end(child: subprocess.Popen[bytes], settings: Config) -> None:
+    """Stop a supervisor of ours and all its nodes."""
+    child.send_signal(signal.SIGTERM)
+    try:
+        child.wait(settings.hooks.grace_ms / 1_000 + _END_MARGIN_S)
+    except subprocess.TimeoutExpired:
+        child.kill()  # Its nodes die with it.
+        child.wait()
+
+
+def _readable(fd: int, timeout_s: float) -> bool:
+    return bool(select.select([fd], [], [], timeout_s)[0])
