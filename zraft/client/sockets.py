@@ -54,5 +54,9 @@ def dealer(
         socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 60)
         socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 30)
         socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
-    socket.connect(endpoint)
+    try:
+        socket.connect(endpoint)
+    except zmq.ZMQError:
+        socket.close(linger=0)
+        raise
     return socket

@@ -4,7 +4,7 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import zmq
 
@@ -43,12 +43,18 @@ def survey(
     dict
         For each node asked, in order, its reply, or None when it did not answer in time.
     """
-    deadline = time.monotonic() + timeout_s
     asked = [node.id for node in config.nodes] if nodes is None else list(nodes)
-    endpoints = {name: config.node(name).client for name in asked}
-    codec = Codec(config.cluster_id, f"survey-{os.getpid()}", secrets.randbits(64))
+    return ask(config.cluster_id, {name: config.node(name).client for name in asked}, request, timeout_s)
+
+
+def ask(
+    cluster_id: int, endpoints: Mapping[NodeId, str], request: Callable[[int], requests.Request], timeout_s: float
+) -> dict[NodeId, requests.Reply | None]:
+    """Do what `survey` does, for nodes known by their client endpoints alone."""
+    deadline = time.monotonic() + timeout_s
+    codec = Codec(cluster_id, f"survey-{os.getpid()}", secrets.randbits(64))
     frames = codec.encode(request(_REQUEST_ID))
-    answers: dict[NodeId, requests.Reply | None] = dict.fromkeys(asked)
+    answers: dict[NodeId, requests.Reply | None] = dict.fromkeys(endpoints)
     context: Context = zmq.Context()
     sockets: dict[Socket, NodeId] = {}
     try:

@@ -1,0 +1,327 @@
+"""What the client wants of the cluster, and how far it has got: batches, the session, retries, deadlines.
+
+It knows no socket and no clock; the I/O thread (`connection`) hands it times and answers, and asks what to send.
+
+A session has one batch of commands under way, and everything that is submitted meanwhile leaves as the next one. Reads go
+beside it, likewise one batch at a time. A batch that nobody waits for any more is abandoned, not settled: the next one has
+a higher sequence, and the replicated state never applies a batch older than the session's newest, so the abandoned one
+either happened before it or never will. Settling it first would make later calls wait for one that everybody gave up.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from zraft import requests
+from zraft.client.calls import Call
+from zraft.client.errands import Errand
+from zraft.client.route import Route
+from zraft.errors import InvalidRequest, OutcomeUnknown, SessionExpired, Unavailable, ZraftError
+from zraft.raft.types import NodeId
+from zraft.requests import Outcome
+
+BATCH_COUNT_MAX = 1_024
+BATCH_BYTES_MAX = 1 << 20
+"""A batch holds at most this, unless it is a single call."""
+_encode = msgspec.msgpack.Encoder().encode
+_NOTHING_HAPPENED = "nothing happened; try again, or look at zraft status"
+
+
+class Conversation:
+    """The client's side of what it says to the cluster.
+
+    Parameters
+    ----------
+    patience_s
+        How long an attempt may stay unanswered before another node is asked.
+    """
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self.route = Route((), patience_s)
+        """Whom to ask; replaced once the nodes are known."""
+        self.writes: deque[Call] = deque()
+        """Commands that wait for a batch; any thread appends, the I/O thread takes."""
+        self.reads: deque[Call] = deque()
+        """Queries that wait for a batch, in the same way."""
+        self._session: int | None = None
+        """The session's number, once it is open."""
+        self._sequence = 0
+        """Number of the newest batch of the session."""
+        self._opening: Errand | None = None
+        self._writing: Errand | None = None
+        self._reading: Errand | None = None
+        self._closing: Errand | None = None
+        self._attempts: dict[int, Errand] = {}
+        """Every request id whose answer still counts."""
+        self._next_id = 1
+
+    def know(self, nodes: list[NodeId]) -> None:
+        """Take the nodes of the cluster; before that nothing can be sent."""
+        self.route = Route(nodes, self._patience_s)
+
+    # What to send
+
+    def due(self, now: float) -> Iterator[Errand]:
+        """Form the batches that can be formed; return what is to be sent now."""
+        if self.writes and self._writing is None:
+            if self._session is None:
+                self._opening = self._opening or Errand(requests.OpenSession(0))
+            else:
+                self._writing = self._next_batch()
+        if self.reads and self._reading is None:
+            self._reading = self._next_queries()
+        for errand in self._errands():
+            if errand.current is None and errand.not_before <= now:
+                yield errand
+
+    def new_id(self) -> int:
+        """Return a request id never used before."""
+        self._next_id += 1
+        return self._next_id
+
+    def sent(self, errand: Errand, id: int, node: NodeId, now: float) -> None:
+        """Note that an attempt was handed to ZeroMQ."""
+        errand.sent(id, node, now + self._patience_s)
+        self._attempts[id] = errand
+        self.route.asked(node)
+
+    def wakes_at(self) -> float | None:
+        """When there is something to do, if nothing comes in; None for never."""
+        times = [errand.wakes_at() for errand in self._errands()]
+        times += [queue[0].deadline for queue in (self.writes, self.reads) if queue]
+        return min(times, default=None)
+
+    def _errands(self) -> list[Errand]:
+        all_four = (self._opening, self._writing, self._reading, self._closing)
+        return [errand for errand in all_four if errand is not None]
+
+    def _next_batch(self) -> Errand | None:
+        calls = _take(self.writes)
+        if not calls:
+            return None
+        assert self._session is not None, "a batch needs a session"
+        self._sequence += 1
+        commands = [call.payload for call in calls]
+        batch = requests.Batch(self._session, self._sequence, calls[0].machine, commands)
+        return Errand(requests.Commands(0), _encode(batch), calls)
+
+    def _next_queries(self) -> Errand | None:
+        calls = _take(self.reads)
+        if not calls:
+            return None
+        return Errand(requests.Queries(0, calls[0].machine, [call.payload for call in calls]), None, calls)
+
+    # What comes in
+
+    def received(self, node: NodeId, reply: requests.Reply, now: float) -> None:
+        """Take an answer; one that nobody waits for is dropped."""
+        errand = self._attempts.pop(reply.id, None)
+        if errand is None:
+            return
+        del errand.attempts[reply.id]
+        if reply.outcome in (Outcome.REFUSED, Outcome.UNKNOWN):
+            self._try_elsewhere(errand, node, reply, now)
+            return
+        self.route.served(node)
+        errand.unresolved -= 1
+        if errand is self._writing:
+            self._settle_batch(errand, reply)
+        elif errand is self._reading:
+            self._settle_queries(errand, reply)
+        elif errand is self._opening:
+            self._opened(errand, reply, now)
+        else:
+            self._finish(errand)
+
+    def _try_elsewhere(self, errand: Errand, node: NodeId, reply: requests.Reply, now: float) -> None:
+        news = self.route.refused(node, reply.leader, reply.message, now)
+        if reply.outcome == Outcome.REFUSED:
+            errand.unresolved -= 1
+        if errand.current != reply.id:
+            return
+        if news:
+            errand.follow(now)
+        else:
+            errand.back_off(now)
+
+    def _opened(self, errand: Errand, reply: requests.Reply, now: float) -> None:
+        if reply.outcome == Outcome.DONE and isinstance(reply.result, int):
+            self._finish(errand)
+            self._session, self._sequence = reply.result, 0
+        elif errand.current == reply.id:
+            errand.back_off(now)
+
+    def _settle_batch(self, errand: Errand, reply: requests.Reply) -> None:
+        self._finish(errand)
+        waiting = errand.waiting()
+        if reply.outcome == Outcome.SESSION_EXPIRED:
+            self._session = None
+            if errand.unresolved:
+                _fail(waiting, lambda: SessionExpired(
+                    "the session expired while a command was under way: it was applied before that or never; "
+                    "read back what it was to change"))  # fmt: skip
+            else:
+                self.writes.extendleft(reversed(waiting))
+        elif reply.outcome == Outcome.DONE and _is_list(reply.result, len(errand.calls)):
+            for call, answer in zip(waiting, reply.result[errand.expired :], strict=True):
+                if not call.answer(answer, OutcomeUnknown):
+                    call.set_exception(OutcomeUnknown(_strange(reply)))
+        elif reply.outcome == Outcome.INVALID:
+            _fail(waiting, lambda: InvalidRequest(reply.message))
+        else:
+            _fail(waiting, lambda: OutcomeUnknown(_strange(reply)))
+
+    def _settle_queries(self, errand: Errand, reply: requests.Reply) -> None:
+        self._finish(errand)
+        waiting = errand.waiting()
+        if reply.outcome == Outcome.DONE and _is_list(reply.result, len(errand.calls)):
+            answered = zip(waiting, reply.result[errand.expired :], strict=True)
+            later = [call for call, answer in answered if not call.answer(answer, Unavailable)]
+            self.reads.extendleft(reversed(later))
+        elif reply.outcome == Outcome.INVALID:
+            _fail(waiting, lambda: InvalidRequest(reply.message))
+        else:
+            _fail(waiting, lambda: Unavailable(_strange(reply)))
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something waits for a connection."""
+        return any(errand.blocked for errand in self._errands())
+
+    def connected(self, now: float) -> None:
+        """Note that a connection stands: whatever waited for one is due."""
+        for errand in self._errands():
+            if errand.blocked:
+                errand.blocked, errand.not_before = False, now
+
+    def lost(self, node: NodeId, now: float) -> None:
+        """Note that the connection to `node` broke: no answer will come to what it was asked."""
+        self.route.gone(node)
+        for errand in self._errands():
+            if errand.current is not None and errand.attempts.get(errand.current) == node:
+                errand.retry(now)
+
+    # Time
+
+    def expire(self, now: float) -> None:
+        """Give up attempts that stay unanswered, and calls whose time is up."""
+        for errand in self._errands():
+            if errand.current is not None and errand.silent_at <= now:
+                self.route.silent(errand.attempts[errand.current], now)
+                errand.retry(now)
+        for queue in (self.writes, self.reads):
+            while queue and queue[0].deadline <= now:
+                queue.popleft().fail_waiting(self._unavailable())
+        if self._writing and not self._writing.expire(
+            now, self._unknown if self._writing.unresolved else self._unavailable
+        ):
+            self._finish(self._writing)
+        if self._reading and not self._reading.expire(now, self._unavailable):
+            self._finish(self._reading)
+        if self._opening and self._opening.current is None and not self.writes:
+            self._finish(self._opening)
+
+    def _finish(self, errand: Errand) -> None:
+        """Forget an errand: its late answers are nobody's."""
+        for id in errand.attempts:
+            del self._attempts[id]
+        errand.attempts.clear()
+        self._opening = None if errand is self._opening else self._opening
+        self._writing = None if errand is self._writing else self._writing
+        self._reading = None if errand is self._reading else self._reading
+        self._closing = None if errand is self._closing else self._closing
+
+    def _unavailable(self) -> Unavailable:
+        return Unavailable(f"no node served it in time ({self.route.reasons()}); {_NOTHING_HAPPENED}")
+
+    def _unknown(self) -> OutcomeUnknown:
+        return OutcomeUnknown(
+            f"handed over and not answered in time ({self.route.reasons()}): it happened once or never; "
+            "read it back, or repeat it if twice does no harm"
+        )
+
+    # The end
+
+    def close(self) -> None:
+        """Fail every call; what is left to do is to end the session, if there is one."""
+        if self._writing:
+            unknown = self._writing.unresolved > 0
+            _fail(self._writing.waiting(), lambda: _closed_under_way() if unknown else _closed())
+        if self._reading:
+            _fail(self._reading.waiting(), _closed)
+        self.drain()
+        for errand in self._errands():
+            self._finish(errand)
+        if self._session is not None:
+            self._closing = Errand(requests.CloseSession(0, self._session))
+            self._session = None
+
+    @property
+    def has_new(self) -> bool:
+        """Whether `due` would form a batch, or open a session, for what was submitted since."""
+        if self.writes and self._writing is None and (self._session is not None or self._opening is None):
+            return True
+        return bool(self.reads) and self._reading is None
+
+    @property
+    def idle_writes(self) -> bool:
+        """Whether a command submitted now is sent now, instead of with the next batch."""
+        return self._writing is None
+
+    @property
+    def idle_reads(self) -> bool:
+        """The same for a query."""
+        return self._reading is None
+
+    @property
+    def closing(self) -> bool:
+        """Whether the end of the session is under way."""
+        return self._closing is not None
+
+    def drain(self) -> None:
+        """Fail every call that waits; any thread may, once nothing is sent any more."""
+        for queue in (self.writes, self.reads):
+            while queue:
+                try:
+                    call = queue.popleft()
+                except IndexError:
+                    break  # Another thread drains as well, and took the last.
+                call.fail_waiting(_closed())
+
+
+def _take(queue: deque[Call]) -> list[Call]:
+    """Take what fits into one batch: calls for one machine, as many as wait, within the limits."""
+    calls: list[Call] = []
+    size = 0
+    while queue and len(calls) < BATCH_COUNT_MAX:
+        call = queue[0]
+        if calls and (call.machine != calls[0].machine or size + len(call.payload) > BATCH_BYTES_MAX):
+            break
+        queue.popleft()
+        if call.leaves():
+            calls.append(call)
+            size += len(call.payload)
+    return calls
+
+
+def _is_list(result: object, length: int) -> bool:
+    return isinstance(result, list) and len(result) == length
+
+
+def _fail(calls: list[Call], why: Callable[[], ZraftError]) -> None:
+    for call in calls:
+        call.set_exception(why())
+
+
+def _strange(reply: requests.Reply) -> str:
+    return f"a node gave an answer that makes no sense (outcome {reply.outcome}): is it of another version?"
+
+
+def _closed() -> Unavailable:
+    return Unavailable("the client was closed before the call was carried out; nothing happened")
+
+
+def _closed_under_way() -> OutcomeUnknown:
+    return OutcomeUnknown("the client was closed while the command was under way: it happened once or never")

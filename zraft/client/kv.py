@@ -1,0 +1,121 @@
+"""The key-value store as a client sees it."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from zraft.client.calls import Again
+from zraft.errors import InvalidRequest
+from zraft.machines.kv import commands
+from zraft.machines.kv.commands import KeyValue
+
+if TYPE_CHECKING:
+    from zraft.client.client import Client
+
+Entries = list[KeyValue]
+_MACHINE = commands.MACHINE
+_encode = commands.encode
+
+
+class KeyValueClient:
+    """The store; `Client.kv` is the one to use.
+
+    Keys are text, stored as UTF-8, or bytes; values are bytes. Each call has a twin that starts with ``submit_``, which
+    returns a future at once: thousands may be under way. Calls that are under way at the same time may be carried out
+    in any order, save that commands of one client are applied in the order in which they were submitted.
+
+    Every call raises `zraft.errors.InvalidRequest` for a key or value that the cluster would never take, `Unavailable`
+    when nothing happened, and, the commands alone, `OutcomeUnknown` and `SessionExpired`. A future holds them, but for an
+    InvalidRequest that is seen before anything is sent: that is raised at once.
+    """
+
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+
+    def put(self, key: str | bytes, value: bytes) -> int:
+        """Set `key` to `value`; return the store's revision, which counts the commands that changed something."""
+        return self._client.wait(self.submit_put(key, value))
+
+    def submit_put(self, key: str | bytes, value: bytes) -> "Future[int]":
+        """Do what `put` does, without waiting."""
+        if not isinstance(value, bytes):
+            raise InvalidRequest(f"a value is bytes, not {type(value).__name__}; encode it, or use DistDict")
+        command = commands.Put(self._key(key, value), value)
+        return self._client.submit_command(_MACHINE, _encode(command), commands.decode_revision)
+
+    def get(self, key: str | bytes) -> bytes | None:
+        """Return the value of `key`, or None; linearizable."""
+        return self._client.wait(self.submit_get(key))
+
+    def submit_get(self, key: str | bytes) -> "Future[bytes | None]":
+        """Do what `get` does, without waiting."""
+        return self._client.submit_query(_MACHINE, _encode(commands.Get(self._key(key))), _read_value)
+
+    def entry(self, key: str | bytes) -> KeyValue | None:
+        """Return the whole entry of `key`, with its revisions, or None; linearizable."""
+        return self._client.wait(self.submit_entry(key))
+
+    def submit_entry(self, key: str | bytes) -> "Future[KeyValue | None]":
+        """Do what `entry` does, without waiting."""
+        return self._client.submit_query(_MACHINE, _encode(commands.Get(self._key(key))), commands.decode_entry)
+
+    def delete(self, key: str | bytes) -> bool:
+        """Remove `key`; return whether it existed."""
+        return self._client.wait(self.submit_delete(key))
+
+    def submit_delete(self, key: str | bytes) -> "Future[bool]":
+        """Do what `delete` does, without waiting."""
+        return self._client.submit_command(_MACHINE, _encode(commands.Delete(self._key(key))), _read_existed)
+
+    def list(self, prefix: str | bytes = b"") -> Entries:
+        """Return all entries whose keys begin with `prefix`, in the order of their keys.
+
+        Up to 1 MiB of them are as of one moment. More come in pages: each is linearizable, and what changes between two
+        pages shows in the later one alone.
+        """
+        return self._client.wait(self.submit_list(prefix))
+
+    def submit_list(self, prefix: str | bytes = b"") -> "Future[Entries]":
+        """Do what `list` does, without waiting."""
+        raw = _bytes(prefix)
+        return self._client.submit_query(_MACHINE, _encode(commands.List(raw)), _pages(raw))
+
+    def _key(self, key: str | bytes, value: bytes = b"") -> bytes:
+        """Return the key as bytes; refuse what the cluster would refuse, as far as its limits are known here."""
+        raw = _bytes(key)
+        limits = self._client.limits
+        if limits is not None and not (0 < len(raw) <= limits.key_bytes_max and len(value) <= limits.value_bytes_max):
+            raise InvalidRequest(commands.why_invalid(raw, value, limits.key_bytes_max, limits.value_bytes_max))
+        return raw
+
+
+def _bytes(key: str | bytes) -> bytes:
+    if isinstance(key, str):
+        # A key that is not text, listed and shown as text, comes back as the bytes that it was.
+        return key.encode("utf-8", "surrogateescape")
+    if isinstance(key, bytes):
+        return key
+    raise InvalidRequest(f"a key is str or bytes, not {type(key).__name__}")
+
+
+def _read_value(result: bytes) -> bytes | None:
+    entry = commands.decode_entry(result)
+    return None if entry is None else entry.value
+
+
+def _read_existed(result: bytes) -> bool:
+    return commands.decode_deleted(result).existed
+
+
+def _pages(prefix: bytes) -> Callable[[bytes], Entries | Again]:
+    """Return a reader that collects the pages of one listing."""
+    entries: Entries = []
+
+    def read(result: bytes) -> Entries | Again:
+        page = commands.decode_page(result)
+        entries.extend(page.entries)
+        if not page.more:
+            return entries
+        return Again(_encode(commands.List(prefix, page.entries[-1].key)))
+
+    return read
