@@ -67,8 +67,9 @@ def _start_flaw(path: str) -> str | None:
     if not start.startswith(b"#!"):
         # A program of some binary format, unless it is text: then the kernel refuses it, whatever a shell would do.
         return None if b"\0" in start else "has no interpreter in its first line; begin it with: #!/bin/sh"
-    words = start[2:].split(b"\n")[0].split()
-    interpreter = os.fsdecode(words[0]) if words else ""
+    # Blanks and tabs separate, and nothing else: to the kernel a carriage return is part of the name.
+    words = start[2:].split(b"\n")[0].replace(b"\t", b" ").strip(b" ").split(b" ")
+    interpreter = os.fsdecode(words[0])
     if interpreter and os.access(interpreter, os.X_OK, effective_ids=True):
         return None
     if start.split(b"\n")[0].endswith(b"\r"):

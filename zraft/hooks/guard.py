@@ -160,6 +160,9 @@ class Guard:
         if self._stopping:
             self._skip(order, "stop")
             return
+        if self._run is None and self._waiting is None:
+            self._start(order)  # At once: another order that came with it shall find this one running, not waiting.
+            return
         if self._waiting is not None:
             self._skip(self._waiting, "newer")
         self._waiting = order

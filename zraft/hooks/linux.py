@@ -4,6 +4,7 @@ Everything here returns at once. ``/proc`` is kernel memory: reading ``stat`` wa
 """
 
 import ctypes
+import errno
 import os
 import signal
 import struct
@@ -32,7 +33,7 @@ def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when `parent` ends; raises OSError when it has ended already."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        raise ProcessLookupError("the guard is gone")
+        raise ProcessLookupError(errno.ESRCH, f"its parent {parent} is gone")
 
 
 def _prctl(option: int, argument: int) -> None:

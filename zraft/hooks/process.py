@@ -78,7 +78,7 @@ class GuardProcess:
             self._lose("the guard ended by itself")
 
     def flush(self) -> None:
-        """Write orders that did not fit into the pipe before; to be called once per turn of the loop."""
+        """Write orders that did not fit into the pipe before; to be called in each turn of the loop."""
         if self.closed is None:
             self._writer.flush()
 
@@ -100,6 +100,7 @@ class GuardProcess:
 
     def ping(self, now_ms: float) -> None:
         """Ask for a sign of life, unless one is asked for already."""
+        self.flush()
         if self._pinged_ms is None and self.closed is None:
             self._pings += 1
             self._pinged_ms = now_ms
@@ -112,8 +113,10 @@ class GuardProcess:
     def close(self, timeout_s: float, deliver: Callable[[dict[str, Any]], None]) -> None:
         """Let a cleaning script finish within `timeout_s`, end what runs after that, and leave nothing behind.
 
-        Returns once the guard is gone. Reports that come meanwhile go to `deliver`.
+        Returns once the guard is gone. Reports that come meanwhile go to `deliver`. May be called again, to no effect.
         """
+        if self._reports.closed:
+            return
         self.tell({"kind": "stop"})
         self._stopping = True
         self._hear_until_closed(timeout_s, deliver)
