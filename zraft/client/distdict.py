@@ -39,10 +39,10 @@ class DistDict(MutableMapping[str, Any]):
         self._own: Client | None = None
         """The client made here, and closed with the dict."""
         if isinstance(client, Client):
-            self._kv = client.kv
+            self._client = client
         else:
-            self._own = _open(client, timeout_s)
-            self._kv = self._own.kv
+            self._client = self._own = _open(client, timeout_s)
+        self._kv = self._client.kv
         self._prefix = prefix
 
     def __getitem__(self, key: str) -> Any:
@@ -82,12 +82,12 @@ class DistDict(MutableMapping[str, Any]):
         """Set many keys, all under way together."""
         futures = [self._kv.submit_put(self._name(key), _encoded(value)) for key, value in dict(other, **more).items()]
         for future in futures:
-            future.result()
+            self._client.wait(future)
 
     def clear(self) -> None:
         """Remove every key of this prefix, all under way together."""
         for future in [self._kv.submit_delete(self._name(key)) for key in self]:
-            future.result()
+            self._client.wait(future)
 
     def close(self) -> None:
         """Close the client that was made for this dict; one that was given stays open."""

@@ -1,0 +1,123 @@
+"""``zraft kv``: the key-value store from the command line."""
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zraft.cli.find import find_config
+from zraft.client.client import Client
+from zraft.errors import NotFound
+from zraft.machines.kv.commands import KeyValue
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Else ZRAFT_CONFIG, .zraft/cluster.yaml, config/cluster.yaml."),
+]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Give up after this long.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Key = Annotated[str, typer.Argument(metavar="KEY")]
+
+
+@app.callback()
+def _kv() -> None:
+    """Read and write the key-value store."""
+
+
+@app.command()
+def put(
+    key: Key,
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="- reads it from standard input, byte for byte.")],
+    config_file: ConfigFile = None,
+    timeout: Timeout = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Set KEY to VALUE; prints the new revision. Before a VALUE that begins with a dash, write --."""
+    raw = sys.stdin.buffer.read() if value == "-" else _raw(value)
+    with _client(config_file, timeout) as client:
+        revision = client.kv.put(_raw(key), raw)
+    print(json.dumps({**_field("key", _raw(key)), "revision": revision}) if as_json else revision)
+
+
+@app.command()
+def get(key: Key, config_file: ConfigFile = None, timeout: Timeout = 5.0, as_json: AsJson = False) -> None:
+    """Print the value of KEY, byte for byte, with a newline behind it on a terminal; exit code 1 when there is none."""
+    with _client(config_file, timeout) as client:
+        entry = client.kv.entry(_raw(key))
+    if entry is None:
+        raise _missing(key)
+    if as_json:
+        print(json.dumps(_shown(entry)))
+        return
+    sys.stdout.buffer.write(entry.value + (b"\n" if sys.stdout.isatty() else b""))
+    sys.stdout.buffer.flush()
+
+
+@app.command()
+def delete(key: Key, config_file: ConfigFile = None, timeout: Timeout = 5.0, as_json: AsJson = False) -> None:
+    """Remove KEY; exit code 1 when there is none."""
+    with _client(config_file, timeout) as client:
+        existed = client.kv.delete(_raw(key))
+    if as_json:
+        print(json.dumps({**_field("key", _raw(key)), "deleted": existed}))
+    if not existed:
+        raise _missing(key)
+
+
+@app.command("list")
+def list_entries(
+    prefix: Annotated[str, typer.Argument(metavar="[PREFIX]")] = "",
+    config_file: ConfigFile = None,
+    timeout: Timeout = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Print the keys that begin with PREFIX, one a line, in order; with --json whole entries in one array."""
+    with _client(config_file, timeout) as client:
+        entries = client.kv.list(_raw(prefix))
+    if as_json:
+        print(json.dumps([_shown(entry) for entry in entries]))
+        return
+    for entry in entries:
+        print(_escaped(entry.key))
+
+
+def _client(config_file: Path | None, timeout_s: float) -> Client:
+    return Client(find_config(config_file), timeout_s=timeout_s)
+
+
+def _missing(key: str) -> NotFound:
+    return NotFound(f"{_escaped(_raw(key))}: no such key; zraft kv list shows those that there are")
+
+
+def _raw(argument: str) -> bytes:
+    """Return the bytes that the shell gave: arguments that are not text reach Python as surrogates."""
+    return argument.encode("utf-8", "surrogateescape")
+
+
+def _shown(entry: KeyValue) -> dict[str, Any]:
+    """Return an entry for JSON: text where it is text, else base64 under a name that says so."""
+    return {
+        **_field("key", entry.key),
+        **_field("value", entry.value),
+        "create_revision": entry.create_revision,
+        "mod_revision": entry.mod_revision,
+        "version": entry.version,
+    }
+
+
+def _field(name: str, raw: bytes) -> dict[str, str]:
+    try:
+        return {name: raw.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": base64.b64encode(raw).decode()}
+
+
+def _escaped(key: bytes) -> str:
+    """Return a key on one line that a terminal can show, whatever is in it."""
+    text = key.decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
