@@ -20,6 +20,7 @@ from loguru import logger
 
 from zraft.config import Config
 from zraft.errors import ConfigError
+from zraft.printable import one_line, several_lines
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -31,8 +32,6 @@ _PIPE_BYTES = 4_096
 _STALL_MS = 20
 """How long the first line waits for a reader that does not read; the next ones do not wait at all."""
 _PENDING_MAX = 1_000
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
-_ONE_LINE = _CONTROLS | {ord("\n"): "\\n"}
 
 Context = Callable[[], tuple[str | None, int]]
 """Gives the node's role and term now."""
@@ -175,7 +174,7 @@ def _text_line(record: "Record") -> str:
     extra = record["extra"]
     head = f"{_utc(record)} {record['level'].name:<7} {extra['node']} {extra['role'] or '-':<9} t{extra['term']} "
     # A message may hold what somebody else sent: it stays on its line, and moves no cursor.
-    return head + record["message"].translate(_ONE_LINE) + "\n" + _trace(record).translate(_CONTROLS)
+    return head + one_line(record["message"]) + "\n" + several_lines(_trace(record))
 
 
 def _json_line(record: "Record") -> str:

@@ -1,0 +1,27 @@
+"""Every node's own view of itself, asked for once: for ``zraft status`` and the single table of the monitor."""
+
+import functools
+from collections.abc import Iterable
+
+import msgspec
+
+from zraft.client.survey import survey
+from zraft.config import Config
+from zraft.raft.types import NodeId
+from zraft.requests import Status, StatusRequest
+
+TIMEOUT_S = 0.5
+"""How long to wait for nodes that do not answer: with the start of Python it stays under a second."""
+
+
+def ask(config: Config, nodes: Iterable[NodeId], log: int = 0) -> dict[NodeId, Status | None]:
+    """Ask the nodes for their status, with their newest `log` entries; None for one that does not answer."""
+    replies = survey(config, functools.partial(StatusRequest, log=log), nodes=nodes, timeout_s=TIMEOUT_S)
+    return {name: None if reply is None else _read(reply.result) for name, reply in replies.items()}
+
+
+def _read(result: object) -> Status | None:
+    try:
+        return msgspec.convert(result, Status)
+    except msgspec.ValidationError:
+        return None  # Whatever answered there is no node of this version: the same as none.
