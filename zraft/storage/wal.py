@@ -1,0 +1,273 @@
+"""The write-ahead log: opened once, then one write and one sync for each turn of the node's loop."""
+
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import msgspec
+
+from zraft.errors import ConfigError, StorageError
+from zraft.raft.ready import Write
+from zraft.raft.types import HardState, Index, NodeId
+from zraft.seams import File, FileSystem
+from zraft.storage import failures
+from zraft.storage.header import BLOCK_BYTES, Header, encode
+from zraft.storage.records import SnapshotMark, Truncate, Value, encode_turn
+from zraft.storage.recovery import Beginning, Found, Recovery, beginning, in_force
+from zraft.storage.replay import Recovered
+from zraft.storage.segments import LOCK_NAME, NextSegment, SegmentStart, segment_name
+
+
+class Storage:
+    """A node's log on disk, open for writing. Not for two threads at once; `open` makes it.
+
+    Attributes
+    ----------
+    disk_id : str
+        The data directory's own name, minted once.
+    recovered : Recovered
+        What the directory held when it was opened.
+    segments : list of SegmentStart
+        The segments of the log, oldest first; for whoever reads old entries back.
+    """
+
+    def __init__(self, fs: FileSystem, identity: Header, segment_bytes: int) -> None:
+        self.disk_id = identity.disk_id
+        self.recovered = Recovered(identity.disk_id, blank=True)
+        self.segments: list[SegmentStart] = []
+        self._fs = fs
+        self._identity = identity
+        """A header with what all of them have in common."""
+        self._segment_bytes = segment_bytes
+        self._file: File | None = None
+        """The segment in use; None only while opening and once closed."""
+        self._serial = 0
+        """Its serial number."""
+        self._size = 0
+        """Its size."""
+        self._end = 0
+        """Where the next turn goes."""
+        self._hard_state = HardState()
+        """In force on disk; restated at the beginning of each segment, as is the next."""
+        self._mark: SnapshotMark | None = None
+        self._next_index: Index = 1
+        """The index that the next entry written must have."""
+        self._next = NextSegment(fs, 1, segment_bytes)
+        """The segment that comes after the one in use; set by `_begin_segment`, made by `prepare`."""
+        self._failure: StorageError | None = None
+        """The first failure; from then on nothing is written and every call raises it."""
+
+    @classmethod
+    def open(
+        cls,
+        fs: FileSystem,
+        *,
+        cluster_id: int,
+        node: NodeId,
+        segment_bytes: int,
+        new_disk_id: Callable[[], str],
+        progress: Callable[[str], None] | None = None,
+    ) -> Self:
+        """Take the data directory, read it back, and begin a new segment in it.
+
+        Parameters
+        ----------
+        fs
+            The data directory; ``str(fs)`` is what messages call it.
+        cluster_id, node
+            Who it belongs to, or is to belong to.
+        segment_bytes
+            The size of new segments.
+        new_disk_id
+            Draws 32 hexadecimal digits; called only for a blank directory, and durable before `open` returns.
+        progress
+            Told in a line before each segment is read.
+
+        Raises
+        ------
+        ConfigError
+            Another process has the directory.
+        StorageError
+            The directory cannot be used, belongs to somebody else, or is damaged. Nothing in it was changed, unless a
+            write failed.
+        """
+        with failures.spoken_of("use", str(fs)):
+            fs.mkdir("")
+            _take(fs)
+        with failures.spoken_of("read", str(fs)):
+            found = Recovery(fs, cluster_id, node, progress or _silent).run()
+        storage = cls(
+            fs, Header(1, cluster_id, node, found.last.disk_id if found.last else new_disk_id()), segment_bytes
+        )
+        try:
+            with failures.spoken_of("write", str(fs)):
+                storage._start(found)
+        except StorageError:
+            storage.close()
+            raise
+        return storage
+
+    def write(self, writes: Sequence[Write]) -> None:
+        """Make all of `writes`, in their order, durable with one write and one sync; none at all if nothing is in them.
+
+        Raises
+        ------
+        StorageError
+            The disk failed, now or earlier: what was being written may or may not be there, and nothing is retried.
+        """
+        self._raise_failure()
+        values: list[Value] = []
+        next_index = lowest_index = self._next_index
+        hard_state = self._hard_state
+        for write in writes:
+            if write.truncate_from is not None:
+                assert write.truncate_from <= next_index, (
+                    f"no entry {write.truncate_from} to truncate: {next_index} is due"
+                )
+                next_index = write.truncate_from
+                lowest_index = min(lowest_index, next_index)
+                values.append(Truncate(next_index))
+            if write.entries:
+                first, last = write.entries[0].index, write.entries[-1].index
+                assert first == next_index, f"a gap in the log: {first} where {next_index} is due"
+                assert last - first + 1 == len(write.entries), f"a gap within entries {first} to {last}"
+                next_index = last + 1
+                values += write.entries
+            if write.hard_state is not None:
+                assert write.hard_state.term >= hard_state.term, f"the term falls: {hard_state} -> {write.hard_state}"
+                hard_state = write.hard_state
+                values.append(hard_state)
+        if not values:
+            return
+        try:
+            self._append(values)
+        except OSError as error:
+            raise self._latch("write", error) from error
+        self._next_index, self._hard_state = next_index, hard_state
+        if lowest_index < self.segments[-1].first_index:
+            self.segments[-1] = SegmentStart(self._serial, lowest_index)
+
+    def prepare(self) -> bool:
+        """Do a bit of work, about a millisecond, for the segment to come; True while there is more to do.
+
+        Whoever writes calls it between writes; what it has not done when the segment is due is done then, in one go.
+        """
+        self._raise_failure()
+        try:
+            return self._next.step()
+        except OSError as error:
+            raise self._latch("prepare a segment in", error) from error
+
+    def close(self) -> None:
+        """Let go of the files; everything written is durable already."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._next.close()
+        self._failure = self._failure or StorageError(f"{self._fs}: closed")
+
+    def _start(self, found: Found) -> None:
+        """Begin a segment that repeats the last turn found, and remove what is not needed any more."""
+        state = found.replay
+        self._next = NextSegment(self._fs, found.serial_max + 1, self._segment_bytes)
+        superfluous = found.leftover + [file.serial for file in found.unused]
+        if found.unused:
+            biggest = max(found.unused, key=lambda file: file.size)
+            superfluous.remove(biggest.serial)
+            self._next.adopt(biggest)
+        self._hard_state, self._mark, self._next_index = state.hard_state, state.mark, state.next_index
+        self.segments = found.starts
+        if found.last is not None and found.repeats_all:
+            superfluous.append(found.last.serial)
+            self.segments.pop()
+        self._begin_segment(beginning(found))
+        if found.last is not None and not found.repeats_all:
+            self._cut(found.last.serial, found.last_end)
+        for serial in superfluous:
+            self._fs.unlink(segment_name(serial))
+        if superfluous:
+            self._fs.sync_directory()
+        self.recovered = Recovered(
+            disk_id=self.disk_id,
+            blank=found.last is None,
+            hard_state=state.hard_state,
+            entries=state.entries,
+            base=state.base,
+            base_time_ms=state.mark.time_ms if state.mark else 0,
+            membership=state.mark.membership if state.mark else None,
+            trimmed_bytes=found.trimmed_bytes,
+        )
+
+    def _append(self, values: list[Value]) -> None:
+        """Write one turn; into the next segment if this one has no room for it."""
+        turn = encode_turn(self._serial, self._end, values)
+        if self._end + len(turn) > self._size:
+            restated = in_force(self._hard_state, self._mark)
+            self._begin_segment(Beginning(self._serial, self._end, self._next_index, restated + values))
+            return
+        assert self._file is not None, "a log in use has a segment in use"
+        self._file.pwritev([turn], self._end)
+        self._file.datasync()
+        self._end += len(turn)
+
+    def _begin_segment(self, beginning: Beginning) -> None:
+        """Write the header and the first turn of the next segment, and make it the one in use."""
+        serial, size = self._next.serial, self._next.size
+        header = msgspec.structs.replace(
+            self._identity,
+            serial=serial,
+            previous_serial=beginning.previous_serial,
+            previous_end=beginning.previous_end,
+            first_index=beginning.first_index,
+            recycled=self._next.recycled,
+        )
+        turn = encode_turn(serial, BLOCK_BYTES, beginning.values)
+        file = self._next.finish()
+        if self._file is not None:
+            self._file.close()
+        self._file, self._serial = file, serial
+        file.pwritev([encode(header), turn], 0)
+        file.datasync()
+        self._end = BLOCK_BYTES + len(turn)
+        self._size = max(size, self._end)
+        lowest_index = min(
+            [v.index for v in beginning.values if isinstance(v, Truncate)], default=beginning.first_index
+        )
+        self.segments.append(SegmentStart(serial, min(lowest_index, beginning.first_index)))
+        self._next = NextSegment(self._fs, serial + 1, self._segment_bytes)
+
+    def _cut(self, serial: int, end: int) -> None:
+        """Give back what a segment that is no longer in use has made ahead."""
+        file = self._fs.open(segment_name(serial))
+        try:
+            if file.size() > end:
+                file.truncate(end)
+                file.datasync()
+        finally:
+            file.close()
+
+    def _latch(self, what: str, error: OSError) -> StorageError:
+        self._failure = failures.failed(what, error, str(self._fs))
+        return self._failure
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise StorageError(str(self._failure))
+
+
+def _take(fs: FileSystem) -> None:
+    """Lock the data directory for this process, or say who has it."""
+    if fs.lock(LOCK_NAME):
+        return
+    file = fs.open(LOCK_NAME)
+    try:
+        holder = file.pread(20, 0).decode("ascii", "replace").strip()
+    finally:
+        file.close()
+    raise ConfigError(
+        f"data directory {fs} is in use by another process{f' (pid {holder})' if holder else ''}; stop that one, or give"
+        " this node a directory of its own (storage.directory)"
+    )
+
+
+def _silent(line: str) -> None:
+    """Show no progress."""
