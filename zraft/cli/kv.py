@@ -11,7 +11,7 @@ import typer
 from zraft.cli.find import find_config
 from zraft.client.client import Client
 from zraft.errors import NotFound
-from zraft.machines.kv.commands import KeyValue
+from zraft.machines.kv.commands import KeyValue, printable
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -83,7 +83,7 @@ def list_entries(
         print(json.dumps([_shown(entry) for entry in entries]))
         return
     for entry in entries:
-        print(_escaped(entry.key))
+        print(printable(entry.key))
 
 
 def _client(config_file: Path | None, timeout_s: float) -> Client:
@@ -91,7 +91,7 @@ def _client(config_file: Path | None, timeout_s: float) -> Client:
 
 
 def _missing(key: str) -> NotFound:
-    return NotFound(f"{_escaped(_raw(key))}: no such key; zraft kv list shows those that there are")
+    return NotFound(f"{printable(_raw(key))}: no such key; zraft kv list shows those that there are")
 
 
 def _raw(argument: str) -> bytes:
@@ -115,9 +115,3 @@ def _field(name: str, raw: bytes) -> dict[str, str]:
         return {name: raw.decode()}
     except UnicodeDecodeError:
         return {f"{name}_base64": base64.b64encode(raw).decode()}
-
-
-def _escaped(key: bytes) -> str:
-    """Return a key on one line that a terminal can show, whatever is in it."""
-    text = key.decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

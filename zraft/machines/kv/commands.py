@@ -116,8 +116,11 @@ def describe(command: bytes) -> str:
     return f"delete {_shown(decoded.key)}"
 
 
+def printable(key: bytes) -> str:
+    """Return a key on one line that a terminal can show, whatever is in it."""
+    text = key.decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def _shown(key: bytes) -> str:
-    """Return a key on one line, whatever is in it."""
-    text = key[:_KEY_SHOWN_MAX].decode("utf-8", "backslashreplace")
-    escaped = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return escaped + (".." if len(key) > _KEY_SHOWN_MAX else "")
+    return printable(key[:_KEY_SHOWN_MAX]) + (".." if len(key) > _KEY_SHOWN_MAX else "")
