@@ -88,7 +88,7 @@ class Node:
             config.cluster.name, node_id, self._boot_id, self._clock.wall_ms, self._transport.publish
         )
         rejected.publisher = self._publisher
-        self._disk = DiskThread(self._storage.write)
+        self._disk = DiskThread(self._storage.write, self._storage.prepare, self._clock.now_ms)
         self._scheduler = HookScheduler(_hook_settings(config, node_id))
         self._replica = self._assemble()
         logs.attach(
