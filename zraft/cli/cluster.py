@@ -23,7 +23,6 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 _KEYS = ("node", "pid", "guard_pid", "state", "restarts", "role", "term")
 _COLUMNS = ("node", "state", "role", "term", "pid", "guard", "restarts")
 _FOLLOW_TAIL = 20
-_MARGIN_S = 30.0
 _CHECKOUT = Path("config") / FILE
 
 Directory = Annotated[
@@ -185,7 +184,7 @@ def logs(
 def _tell(verb: str, node: str, directory: Path | None, config_file: Path | None) -> None:
     settings = _find(directory, config_file)
     with Line(settings.supervisor.control) as line:
-        print(line.ask(verb, node, timeout_s=settings.hooks.grace_ms / 1_000 + _MARGIN_S).message)
+        print(line.ask(verb, node, timeout_s=launch.patience_s(settings)).message)
 
 
 def _load(directory: Path | None, config_file: Path | None) -> Config:

@@ -1,16 +1,10 @@
-"""The clock of durations, and when this process began on it."""
+"""When this process began, on the clock of `hooks.linux.boot_ms`."""
 
 import os
-import time
 from pathlib import Path
 
 _STARTTIME = 19
 """The position of `starttime` behind the name in parentheses (proc(5): field 22)."""
-
-
-def boot_ms() -> float:
-    """Milliseconds on a clock that never jumps, and counts time in which the machine slept."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) * 1_000
 
 
 def born_ms() -> float:

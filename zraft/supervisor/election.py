@@ -43,14 +43,3 @@ def ready_line(found: Elected, total: int, seconds: float) -> str:
     if total == 1:
         count = "1 node"
     return f"cluster ready: {found.leader} leads term {found.term} ({count}, {seconds:.1f} s)"
-
-
-def size_advice(nodes: int) -> str | None:
-    """Say why an odd number is better, when `nodes` is even."""
-    if nodes % 2:
-        return None
-    survives = (nodes - 1) // 2
-    return (
-        f"{nodes} nodes survive the loss of {survives}, as {nodes - 1} would: "
-        "a majority is needed, so an odd number is better"
-    )

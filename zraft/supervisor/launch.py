@@ -13,18 +13,17 @@ from zraft import config
 from zraft.config import Config
 from zraft.endpoints import Lock
 from zraft.errors import ConfigError, Unavailable
-from zraft.supervisor.clock import boot_ms
-from zraft.supervisor.control import Line, error_of, listens
+from zraft.hooks.linux import boot_ms
+from zraft.supervisor.control import Line, error_of
 from zraft.supervisor.directory import (
     NODES_DEFAULT,
     NODES_MAX,
     RunDirectory,
     Scripts,
-    already_running,
     lock_data,
     packaged_scripts,
 )
-from zraft.supervisor.election import Elected, ready_line, size_advice
+from zraft.supervisor.election import Elected, ready_line
 from zraft.supervisor.loop import Supervisor
 from zraft.supervisor.output import Prefixer, Printer, wants_colour
 
@@ -86,18 +85,19 @@ def prepare(wish: Wish, environment: dict[str, str], confirm: Callable[[str], bo
     _put_scripts(environment, wish.scripts)
     if wish.file is not None:
         settings = config.load(wish.file, env=environment)
-        lock = lock_data(settings)
-        return Launch(settings, environment, lock, ("--config", settings.path), _notes(settings))
+        return Launch(settings, environment, lock_data(settings), ("--config", settings.path), _notes(settings))
     assert wish.directory is not None, "a wish names a run directory or a file"
     directory = RunDirectory(wish.directory.absolute())
     lock = directory.open()
-    reused = _fill(directory, wish, confirm)
-    settings = config.load(directory.file, env=environment)
-    if not listens(settings.supervisor.control):
-        _put_scripts(environment, _missing_scripts(settings))
-        notes = (*_notes(settings), *([_reuse(directory, settings)] if reused else []))
-        return Launch(settings, environment, lock, ("--dir", str(directory.path)), notes)
-    raise ConfigError(already_running(str(directory.path)))
+    try:
+        reused = _fill(directory, wish, confirm)
+        settings = config.load(directory.file, env=environment)
+    except BaseException:
+        lock.release()
+        raise
+    _put_scripts(environment, _missing_scripts(settings))
+    notes = (*_notes(settings), *([_reuse(directory, settings)] if reused else []))
+    return Launch(settings, environment, lock, ("--dir", str(directory.path)), notes)
 
 
 def supervise(launch: Launch, *, log: Path | None = None, born_ms: float | None = None) -> int:
@@ -157,18 +157,21 @@ def detach(launch: Launch, *, timeout_s: float, born_ms: float) -> str:
 
 def stop(settings: Config) -> str:
     """Stop a running cluster; return once nothing of it is left, the supervisor included."""
-    hooks = settings.hooks
-    timeout_s = (2 * hooks.grace_ms + hooks.timeout_ms) / 1_000 + _END_MARGIN_S
     with Line(settings.supervisor.control) as line:
         pid = line.ask("status", timeout_s=5).pid
         ended = os.pidfd_open(pid)
         try:
-            reply = line.ask("down", timeout_s=timeout_s)
+            reply = line.ask("down", timeout_s=patience_s(settings))
             if not _readable(ended, _END_MARGIN_S):
                 raise Unavailable(f"all nodes have stopped, and the supervisor (pid {pid}) is still ending")
         finally:
             os.close(ended)
     return reply.message
+
+
+def patience_s(settings: Config) -> float:
+    """Return how long a command waits for nodes to end, each of which may have a script to wait for."""
+    return (settings.hooks.grace_ms + settings.hooks.timeout_ms) / 1_000 + 2 * _END_MARGIN_S
 
 
 def _check(wish: Wish) -> None:
@@ -206,8 +209,7 @@ def _missing_scripts(settings: Config) -> Scripts:
 
 
 def _notes(settings: Config) -> tuple[str, ...]:
-    advice = size_advice(len(settings.nodes))
-    return (*(f"note: {warning}" for warning in settings.warnings), *([f"note: {advice}"] if advice else []))
+    return tuple(f"note: {warning}" for warning in settings.warnings)
 
 
 def _reuse(directory: RunDirectory, settings: Config) -> str:
@@ -230,7 +232,7 @@ def _end(child: subprocess.Popen[bytes], settings: Config) -> None:
     """Stop a supervisor of ours and all its nodes."""
     child.send_signal(signal.SIGTERM)
     try:
-        child.wait(settings.hooks.grace_ms / 1_000 + _END_MARGIN_S)
+        child.wait(patience_s(settings))
     except subprocess.TimeoutExpired:
         child.kill()  # Its nodes die with it.
         child.wait()

@@ -13,17 +13,18 @@ import zmq
 from zraft.client.sockets import Context
 from zraft.config import Config
 from zraft.errors import ZraftError
+from zraft.hooks import linux
+from zraft.hooks.linux import boot_ms
 from zraft.raft.types import NodeId
 from zraft.requests import Status
 from zraft.supervisor import view
 from zraft.supervisor.backoff import Backoff
-from zraft.supervisor.clock import boot_ms
 from zraft.supervisor.control import Asked, Control
 from zraft.supervisor.election import Elected, leading, ready_line
 from zraft.supervisor.member import Member, State
 from zraft.supervisor.output import OWN_NAME, Printer
 from zraft.supervisor.polls import Polls
-from zraft.supervisor.process import NodeProcess, Stream, adopt_orphans, dead_children
+from zraft.supervisor.process import NodeProcess, Stream, dead_children
 from zraft.supervisor.shutdown import Shutdown
 from zraft.supervisor.tasks import Task
 from zraft.supervisor.verbs import steps
@@ -36,7 +37,7 @@ FAST_FOR_MS = 15_000
 LATE_MS = 1_000
 """A turn that comes so much too late means that the supervisor itself did not run."""
 STOP_MARGIN_MS = 10_000
-"""Beyond its scripts' grace: what a clean stop of a node may take."""
+"""Beyond what its scripts may take to end: what a clean stop of a node may take."""
 UNREADY_MS = 15_000
 """After so long without a leader it is said why."""
 _REQUESTS_PER_TURN = 32
@@ -83,7 +84,7 @@ class Supervisor:
         born_ms: float | None = None,
         random: Random | None = None,
     ) -> None:
-        self.stop_ms: float = config.hooks.grace_ms + STOP_MARGIN_MS
+        self.stop_ms: float = max(config.hooks.grace_ms, config.hooks.timeout_ms) + STOP_MARGIN_MS
         self.members: dict[NodeId, Member] = {}
         self._config = config
         self._printer = printer
@@ -126,7 +127,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Start all nodes, and keep them running; return the exit code once everything has ended."""
-        adopt_orphans()
+        linux.become_subreaper()
         with Wakeup((*_ENDINGS, signal.SIGCHLD)) as wakeup:
             self._poller.register(wakeup.fd, zmq.POLLIN)
             try:

@@ -232,9 +232,8 @@ class Member:
         if self._enforce_at_ms is None:
             self._enforce_at_ms = now_ms + self._stop_ms
         self.process.signal(number)
-        if self.state is State.PAUSED:
-            self.process.signal(signal.SIGCONT)  # A frozen process obeys SIGKILL alone.
-            self.state = State.RUNNING
+        self.process.signal(signal.SIGCONT)  # A frozen process, whoever froze it, obeys SIGKILL alone.
+        self.state = State.RUNNING
 
 
 def _obituary(code: int, words: str) -> str:

@@ -4,7 +4,6 @@ The pipes of one process may outlive it (its guard has the same standard error f
 own end, while the next process already writes to pipes of its own.
 """
 
-import ctypes
 import fcntl
 import os
 import subprocess
@@ -18,7 +17,6 @@ _READS_PER_TURN = 16
 _LINE_BYTES_MAX = 1 << 16
 _WORDS_KEPT = 20
 _ERROR_PREFIX = "zraft: "
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 class LineSplitter:
@@ -155,16 +153,6 @@ class NodeProcess:
         self._deliver(line)
 
 
-def adopt_orphans() -> None:
-    """Become the parent of whatever our descendants leave behind, so that nothing of the cluster escapes us.
-
-    A guard outlives its node for as long as its script takes to end; only its parent can see exactly when it is gone.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
-
-
 def dead_children() -> Iterator[int]:
     """Yield the number of each child that has ended; whoever gets it must reap it before asking for the next."""
     while True:
@@ -184,21 +172,6 @@ def childless() -> bool:
     except ChildProcessError:
         return True
     return False
-
-
-def children() -> list[int]:
-    """Return the numbers of all children of this process, adopted ones too."""
-    own, found = os.getpid(), []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                # The name in parentheses may hold anything; the parent is the second field behind it.
-                parent = int(file.read().rpartition(b")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if parent == own:
-            found.append(int(name))
-    return found
 
 
 def _text(line: bytes) -> str:

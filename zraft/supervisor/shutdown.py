@@ -4,9 +4,10 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 
+from zraft.hooks import linux
 from zraft.raft.types import NodeId
 from zraft.supervisor.member import Member, State
-from zraft.supervisor.process import childless, children
+from zraft.supervisor.process import childless
 
 LEADER_LAST_MS = 1_000
 """How long the leader waits for its followers to end.
@@ -100,13 +101,6 @@ class Shutdown:
         if self._kill_at_ms is None:
             self._kill_at_ms = now_ms + self._scripts_ms
         if now_ms >= self._kill_at_ms:
-            self._kill_at_ms = now_ms + 100  # Killing a guard orphans its keeper, which then becomes our child.
-            for pid in children():
-                _kill(pid)
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # It ended by itself, and was reaped by nobody but us: there is nothing left to kill.
+            self._kill_at_ms = now_ms + 100  # Whoever was just being started is met by the next round.
+            for pid in linux.descendants(os.getpid()):
+                linux.send(pid, signal.SIGKILL)
