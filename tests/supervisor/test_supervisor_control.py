@@ -19,7 +19,7 @@ from zraft.errors import (
     Unavailable,
     ZraftError,
 )
-from zraft.supervisor.control import Control, Line, Request, decode_request, listens
+from zraft.supervisor.control import Asked, Control, Line, Request, decode_request, listens
 from zraft.supervisor.tasks import Answer, Steps, Task, Wait
 
 GARBAGE = [
@@ -174,8 +174,6 @@ class Door:
 
 
 def task(steps: Steps) -> Task:
-    from zraft.supervisor.control import Asked
-
     return Task(Asked(b"", Request(1, "x")), steps)
 
 

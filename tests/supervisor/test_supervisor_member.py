@@ -1,6 +1,7 @@
 """The life of one node, told in virtual time with a process that is none."""
 
 import errno
+import itertools
 import signal
 from random import Random
 
@@ -79,7 +80,7 @@ def test_a_node_that_dies_waits_longer_each_time():
         assert story.member.state is State.BACKOFF
         delays.append(story.delay())
         story.come_back()
-    assert all(later > 1.3 * earlier for earlier, later in zip(delays, delays[1:], strict=False)), delays
+    assert all(later > 1.3 * earlier for earlier, later in itertools.pairwise(delays)), delays
     assert story.member.restarts == 4
     assert "killed by SIGSEGV" in story.notes[0]
 

@@ -1,5 +1,6 @@
 """Stopping everything in good order: followers, then the leader, then whatever their guards still run."""
 
+import math
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -16,6 +17,8 @@ It goes last because it then has nobody left to hand over to: were it first, ano
 start its leader script, only to be stopped as well.
 """
 _REPORT_MS = 5_000
+_SECOND_MS = 50
+"""After the leader's SIGTERM: when it gets another, which means that it shall not wait for somebody to take over."""
 
 
 class Shutdown:
@@ -48,6 +51,8 @@ class Shutdown:
         self._note = note
         self._leader_at_ms = now_ms + LEADER_LAST_MS
         """When the leader is stopped even though followers have not ended."""
+        self._alone_at_ms: float | None = None
+        """When the leader, which has been stopped, is told that nobody is left to hand over to."""
         self._report_at_ms = now_ms + _REPORT_MS
         """When to say next what is being waited for."""
         self._kill_at_ms: float | None = None
@@ -61,12 +66,9 @@ class Shutdown:
     @property
     def deadline_ms(self) -> float:
         """When `tick` has something to do next, at the latest."""
-        due = [self._report_at_ms]
-        if self._leader is not None:
-            due.append(self._leader_at_ms)
-        if self._kill_at_ms is not None:
-            due.append(self._kill_at_ms)
-        return min(due)
+        leader_at_ms = None if self._leader is None else self._leader_at_ms
+        due = (self._report_at_ms, leader_at_ms, self._alone_at_ms, self._kill_at_ms)
+        return min(at_ms for at_ms in due if at_ms is not None)
 
     def tick(self, now_ms: float) -> None:
         """Go on with it; called after every death, and at `deadline_ms`."""
@@ -74,11 +76,7 @@ class Shutdown:
         for member in self._members.values():
             if member.process is None and member.state in (State.BACKOFF, State.FAILED):
                 member.stop(now_ms)
-        if self._leader is not None and (
-            now_ms >= self._leader_at_ms or [m.id for m in living] in ([self._leader], [])
-        ):
-            self._members[self._leader].stop(now_ms)
-            self._leader = None
+        self._stop_leader(alone={member.id for member in living} <= {self._leader}, now_ms=now_ms)
         if not living:
             self._scripts(now_ms)
         if now_ms >= self._report_at_ms and not self.complete:
@@ -87,11 +85,21 @@ class Shutdown:
 
     def kill(self, now_ms: float) -> None:
         """End it now: SIGKILL to all."""
-        self._leader = None
+        self._leader = self._alone_at_ms = None
         for member in self._members.values():
             member.abort(now_ms)
         self._scripts_ms = 0
         self._kill_at_ms = None
+
+    def _stop_leader(self, *, alone: bool, now_ms: float) -> None:
+        if self._leader is None:
+            return
+        if self._alone_at_ms is not None and now_ms >= self._alone_at_ms:
+            self._members[self._leader].stop(now_ms)
+            self._leader = self._alone_at_ms = None
+        elif self._alone_at_ms is None and (alone or now_ms >= self._leader_at_ms):
+            self._members[self._leader].stop(now_ms)
+            self._leader_at_ms, self._alone_at_ms = math.inf, now_ms + _SECOND_MS
 
     def _scripts(self, now_ms: float) -> None:
         """Wait for what the nodes left behind; kill it when its time is over."""
