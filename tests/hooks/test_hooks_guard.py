@@ -51,7 +51,9 @@ print(int(status["SigBlk"], 16), signal.getsignal(signal.SIGTERM) == signal.SIG_
 print(signal.getsignal(signal.SIGHUP) == signal.SIG_DFL)
 """
     guard.run(1, "follower", sys.executable, "-S", "-c", looks)
-    guard.until("ended", seq=1, exit_code=0)
+    guard.run(2, "follower", "/bin/grep", "SigIgn", "/proc/self/status")
+    guard.until("ended", seq=2, exit_code=0)
+    assert guard.lines(2) == ["SigIgn:\t0000000000000000"]
     assert guard.lines(1) == ["True", "/dev/null", "[0, 1, 2]", "0 True", "True"]
 
 

@@ -109,6 +109,14 @@ def test_when_the_guard_is_killed_the_node_knows_and_the_script_is_gone(guard: A
     assert guard.process.receive() == []
 
 
+def test_a_script_dies_with_its_guard_though_the_node_can_do_nothing(start_node: Any, gone: Any) -> None:
+    node = start_node(("leader", "trap '' TERM; echo $$; exec sleep 60"))
+    script = int(node.line())
+    os.kill(node.process.pid, signal.SIGSTOP)
+    os.kill(node.guard, signal.SIGKILL)
+    gone(script)
+
+
 def test_a_clean_stop_ends_leader_and_waits_for_follower(guard: Any) -> None:
     guard.shell(1, "leader", "echo up; exec sleep 60")
     guard.until("output", seq=1)

@@ -69,8 +69,7 @@ def _become_script(order: dict[str, Any], guard: int, stdout: int, stderr: int, 
         signal.set_wakeup_fd(-1)
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(number, signal.SIG_DFL)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(stdout, 1)
+        os.dup2(stdout, 1)  # 0 is the guard's own, and is /dev/null.
         os.dup2(stderr, 2)
         what = order["cwd"]
         os.chdir(what)
