@@ -172,7 +172,7 @@ def _trace(record: "Record") -> str:
 
 def _text_line(record: "Record") -> str:
     extra = record["extra"]
-    head = f"{_utc(record)} {record['level'].name:<7} {extra['node']} {extra['role'] or '-':<9} t{extra['term']} "
+    head = f"{_utc(record)} {record['level'].name:<7} {extra['node']} {extra['role'] or '-':<13} t{extra['term']} "
     # A message may hold what somebody else sent: it stays on its line, and moves no cursor.
     return head + one_line(record["message"]) + "\n" + several_lines(_trace(record))
 

@@ -26,7 +26,7 @@ def mistakes(settings: Settings) -> Iterator[str]:
     value["log.level"] = level
     if settings.nodes is not None:
         yield from _nodes(settings.nodes, at)
-        yield from endpoints_used_twice(settings.nodes, value["supervisor.control"], at)
+        yield from endpoints_used_twice(settings.nodes, value.get("supervisor.control"), at)
 
 
 def warnings(settings: Settings) -> Iterator[str]:
@@ -55,9 +55,9 @@ def warnings(settings: Settings) -> Iterator[str]:
         )
 
 
-def endpoints_used_twice(nodes: list[dict[str, str]], control: str, at: dict[str, str]) -> Iterator[str]:
+def endpoints_used_twice(nodes: list[dict[str, str]], control: str | None, at: dict[str, str]) -> Iterator[str]:
     """Yield a line for each endpoint that already belongs to something else."""
-    taken = {control: "supervisor.control"}
+    taken = {control: "supervisor.control"} if control is not None else {}
     for number, node in enumerate(nodes):
         for name in _ENDPOINTS:
             if name not in node:

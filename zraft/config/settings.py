@@ -128,6 +128,8 @@ class Settings:
         return values
 
     def _checked(self, key: str, value: Any, kind: Any, at: str, layer: Layer, *, endpoint: bool = False) -> Any:
+        if value == "null" and not layer.strict and type(None) in get_args(kind):
+            return None
         try:
             checked = msgspec.convert(value, kind, strict=layer.strict)
         except msgspec.ValidationError:

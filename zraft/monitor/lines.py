@@ -24,10 +24,21 @@ def as_json(event: Event) -> str:
     return _encode(event).decode()
 
 
-def as_text(event: Event, width: int = 0) -> str:
-    """Return time (UTC), node, term, role, kind, and what happened; `width` is that of the longest node name."""
+def as_text(event: Event, width: int = 0, *, brief: bool = False) -> str:
+    """Return time (UTC), node, term, role, kind, and what happened, on one line.
+
+    Parameters
+    ----------
+    event
+        What happened.
+    width
+        That of the longest node name.
+    brief
+        Leave the role out: it stands in the table above.
+    """
     clock = datetime.fromtimestamp(event.wall_ms % 86_400_000 / 1_000, UTC).strftime("%H:%M:%S.%f")[:-3]
-    head = f"{clock} {event.node:<{width}} t{event.term:<3} {event.role or '-':<9} {event.kind:<8} "
+    role = "" if brief else f"{event.role or '-':<13} "
+    head = f"{clock} {event.node:<{width}} t{event.term:<3} {role}{event.kind:<8} "
     return one_line(head + _what(event.kind, event.data))
 
 

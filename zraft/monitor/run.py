@@ -98,7 +98,7 @@ class Drawing:
     def event(self, event: Event) -> None:
         """Add a line to the stream."""
         if lines.is_shown(event):
-            self._screen.add(lines.as_text(event, self._width))
+            self._screen.add(lines.as_text(event, self._width, brief=True))
 
     def lost(self, node: NodeId, count: int) -> None:
         """Add a notice to the stream."""
