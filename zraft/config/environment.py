@@ -7,7 +7,7 @@ among the others the one that stands first in `_OTHER_NAMES`. A variable that is
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,12 +137,12 @@ def read_text(path: Path, what: str) -> str:
         raise ConfigError(f"{path}:{line}: {what} is not UTF-8; save it as UTF-8") from error
 
 
-def nearest(word: str, words: Mapping[str, object] | tuple[str, ...]) -> str:
-    """Return `` (did you mean X?)`` for the word that comes closest, or nothing."""
+def nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
+    """Return `` (did you mean X?)`` for the word that comes closest, or nothing; all of them begin with `prefix`."""
     import difflib  # noqa: PLC0415 - needed only when something is wrong
 
-    close = difflib.get_close_matches(word, list(words), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    close = difflib.get_close_matches(word.removeprefix(prefix), [other.removeprefix(prefix) for other in words], n=1)
+    return f" (did you mean {prefix}{close[0]}?)" if close else ""
 
 
 _ASSIGNMENT = re.compile(
@@ -179,4 +179,4 @@ def _unknown(env: Mapping[str, str]) -> Iterator[str]:
     known = frozenset((*VARIABLES, *OTHER_VARIABLES, *HOOK_VARIABLES))
     for name in sorted(env):
         if name.startswith(PREFIX) and name not in known:
-            yield f"{name}: zraft has no such variable{nearest(name, VARIABLES)}; it is ignored"
+            yield f"{name}: zraft has no such variable{nearest(name, VARIABLES, PREFIX)}; it is ignored"
