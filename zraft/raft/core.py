@@ -41,14 +41,6 @@ class _InFlight(NamedTuple):
     """Last entry that it brings; 0 without any."""
 
 
-class _Shown(NamedTuple):
-    """What the last `Ready` told of our role."""
-
-    role: Role
-    term: Term
-    leader: NodeId | None
-
-
 class Raft(State):
     """One node of a Raft cluster, without a world.
 
@@ -80,10 +72,16 @@ class Raft(State):
         super().__init__(settings, hard_state, Log(entries), memberships, random)
         self.now = now
         self._in_flight: deque[_InFlight] = deque()
+        """Writes that the disk has not reported yet, oldest first."""
         self._next_write_id = 1
+        self._handed_hard_state = (self.term, self.voted_for)
+        """The newest term and vote that were part of a write."""
         self._handed_to_apply = self.log.last_applied
+        """Last index that was part of a `Ready`."""
         self._reason = "startup"
-        self._shown: _Shown | None = None
+        """Why the role or term is what it is."""
+        self._shown: tuple[Role, Term, NodeId | None] | None = None
+        """Role, term and leader as the last `Ready` told them."""
         self.role = Follower(self, None)
 
     # -- in ------------------------------------------------------------------------------------------------------------
@@ -210,9 +208,10 @@ class Raft(State):
         return ready
 
     def _next_write(self) -> Write | None:
-        last_in_flight = next((w.hard_state for w in reversed(self._in_flight) if w.hard_state), self.durable)
-        now_hard = HardState(self.term, self.voted_for)
-        hard_state = now_hard if now_hard != last_in_flight else None
+        hard_state = None
+        if self._handed_hard_state != (self.term, self.voted_for):
+            self._handed_hard_state = (self.term, self.voted_for)
+            hard_state = HardState(self.term, self.voted_for)
         truncate_from, entries = self.log.take_unwritten()
         if hard_state is None and truncate_from is None and not entries:
             if not self.responses:
@@ -236,11 +235,11 @@ class Raft(State):
         return entries
 
     def _role_change(self) -> RoleChange | None:
-        shown = _Shown(self.role.name, self.term, self.role.leader)
+        shown = (self.role.name, self.term, self.role.leader)
         if shown == self._shown:
             return None
         self._shown = shown
-        return RoleChange(shown.role, shown.term, shown.leader, self._reason)
+        return RoleChange(*shown, self._reason)
 
     # -- the rule for terms --------------------------------------------------------------------------------------------
 

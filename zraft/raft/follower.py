@@ -28,7 +28,8 @@ class Follower:
     @property
     def deadline(self) -> float:
         """When to stand for election; never, for whoever may not."""
-        return self.timer_from + self.timeout_ms if self.state.is_voter and self.state.is_trusted else inf
+        may_stand = self.state.is_voter and self.state.is_trusted
+        return self.timer_from + self.timeout_ms if may_stand else inf
 
     def tick(self) -> None:
         """Start an election when the leader has been silent for the whole timeout (paper §5.2)."""

@@ -6,7 +6,7 @@ one leader per term, log matching, …) needs all of them in view and is checked
 """
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from zraft.raft import quorum
 from zraft.raft.core import Raft
@@ -40,22 +40,33 @@ def glimpse(raft: Raft) -> Glimpse:
 def check(raft: Raft) -> None:
     """Raise `Broken` unless every cheap predicate on this state holds."""
     log, role = raft.log, raft.role
-    _demand(log.last_applied <= log.commit_index <= log.last_index, "applied <= committed <= last", raft)
-    _demand(log.stable_index <= log.handed_index <= log.last_index, "durable <= handed to the disk <= last", raft)
-    _demand(log.last.term <= raft.term, "no entry is of a term that this node has not reached", raft)
-    _demand(raft.durable.term <= raft.term, "the disk knows no newer term than this node", raft)
-    _demand(log.uncommitted_bytes >= 0, "there is no negative amount of uncommitted data", raft)
-    _demand(raft.memberships.changed_at <= log.last_index, "the membership in force is in the log", raft)
+    if not log.last_applied <= log.commit_index <= log.last_index:
+        _broken("applied <= committed <= last", raft)
+    if not log.stable_index <= log.handed_index <= log.last_index:
+        _broken("durable <= handed to the disk <= last", raft)
+    if not log.last.term <= raft.term >= raft.durable.term:
+        _broken("neither log nor disk knows a term that this node has not reached", raft)
+    if log.uncommitted_bytes < 0:
+        _broken("there is no negative amount of uncommitted data", raft)
+    if raft.memberships.changed_at > log.last_index:
+        _broken("the membership in force is in the log", raft)
     if isinstance(role, Leader):
-        _demand(raft.voted_for == raft.id, "a leader has its own vote", raft)
-        _demand(raft.durable.term == raft.term, "a leader's term is durable", raft)
-        _demand(log.last_index >= role.noop_index, "a leader's log holds its no-op", raft)
-        for peer, progress in role.progress.items():
-            _demand(progress.match_index < progress.next_index, f"what {peer} has is behind what is sent next", raft)
-            _demand(progress.next_index <= log.last_index + 1, f"nothing is sent to {peer} that does not exist", raft)
-            _demand(len(progress.inflight) <= raft.settings.inflight_max, f"the window of {peer} is kept", raft)
-    else:
-        _demand(role.leader != raft.id, "only a leader follows itself", raft)
+        _check_leader(raft, role)
+    elif role.leader == raft.id:
+        _broken("only a leader follows itself", raft)
+
+
+def _check_leader(raft: Raft, leader: Leader) -> None:
+    if raft.voted_for != raft.id or raft.durable.term != raft.term:
+        _broken("a leader has its own vote, and its term is durable", raft)
+    last = raft.log.last_index
+    if last < leader.noop_index:
+        _broken("a leader's log holds its no-op", raft)
+    for progress in leader.progress.values():
+        if not progress.match_index < progress.next_index <= last + 1:
+            _broken("what a follower has < what is sent to it next <= what there is, plus one", raft)
+        if len(progress.inflight) > raft.settings.inflight_max:
+            _broken("the window of a follower is kept", raft)
 
 
 def check_deep(raft: Raft) -> None:
@@ -104,9 +115,13 @@ def check_step(before: Glimpse, raft: Raft) -> None:
 
 def _demand(holds: bool, sentence: str, raft: Raft) -> None:
     if not holds:
-        log = raft.log
-        raise Broken(
-            f"{raft.id} in term {raft.term} as {raft.role.name}: it does not hold that {sentence} "
-            f"(last={log.last_index} handed={log.handed_index} stable={log.stable_index} "
-            f"commit={log.commit_index} applied={log.last_applied})"
-        )
+        _broken(sentence, raft)
+
+
+def _broken(sentence: str, raft: Raft) -> NoReturn:
+    log = raft.log
+    raise Broken(
+        f"{raft.id} in term {raft.term} as {raft.role.name}: it does not hold that {sentence} "
+        f"(last={log.last_index} handed={log.handed_index} stable={log.stable_index} "
+        f"commit={log.commit_index} applied={log.last_applied})"
+    )

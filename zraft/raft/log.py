@@ -27,6 +27,8 @@ class Log:
         self.base = base or EntryId(0, 0)
         """The last entry that is no longer here."""
         self._entries = list(entries)
+        self.last_index: Index = self.base.index + len(self._entries)
+        """Index of the last entry; 0 in an empty log. Kept, not computed: it is asked for at every step."""
         self.handed_index: Index = self.last_index
         """Last index that is part of a `Write`; lowered by truncation."""
         self.stable_index: Index = self.last_index
@@ -44,11 +46,6 @@ class Log:
     def first_index(self) -> Index:
         """Index of the first entry here, or of the next one if there is none."""
         return self.base.index + 1
-
-    @property
-    def last_index(self) -> Index:
-        """Index of the last entry; 0 in an empty log."""
-        return self.base.index + len(self._entries)
 
     @property
     def last(self) -> EntryId:
@@ -89,6 +86,7 @@ class Log:
         """Add `entries` right behind the last one."""
         assert not entries or entries[0].index == self.last_index + 1, "an entry that leaves a gap"
         self._entries.extend(entries)
+        self.last_index += len(entries)
         self.uncommitted_bytes += sum(len(entry.data) for entry in entries)
 
     def conflict(self, entries: Sequence[Entry]) -> int | None:
@@ -105,6 +103,7 @@ class Log:
         keep = first_gone - self.first_index
         self.uncommitted_bytes -= sum(len(entry.data) for entry in self._entries[keep:])
         del self._entries[keep:]
+        self.last_index = first_gone - 1
         self.stable_index = min(self.stable_index, first_gone - 1)
         if first_gone <= self.handed_index:
             self.handed_index = first_gone - 1
@@ -112,6 +111,8 @@ class Log:
 
     def take_unwritten(self) -> tuple[Index | None, list[Entry]]:
         """Hand over what the disk does not know yet: where to truncate, if anywhere, and what to append."""
+        if self.handed_index == self.last_index and self._truncate_from is None:
+            return None, []
         truncate_from, self._truncate_from = self._truncate_from, None
         entries = self._entries[self.handed_index - self.base.index :]
         self.handed_index = self.last_index

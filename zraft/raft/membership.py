@@ -32,31 +32,23 @@ class Memberships:
 
     def __init__(self, bootstrap: Membership) -> None:
         self._known: list[tuple[Index, Membership]] = [(0, bootstrap)]
-
-    @property
-    def current(self) -> Membership:
+        self.current = bootstrap
         """The membership in force."""
-        return self._known[-1][1]
-
-    @property
-    def changed_at(self) -> Index:
+        self.changed_at: Index = 0
         """Index of the entry that brought it; 0 for the one the cluster began with."""
-        return self._known[-1][0]
 
-    def appended(self, entries: Iterable[Entry]) -> bool:
-        """Take up what `entries` bring; True when the membership in force changed."""
-        before = self.changed_at
+    def appended(self, entries: Iterable[Entry]) -> None:
+        """Take up what `entries` bring."""
         for entry in entries:
             if entry.kind == EntryKind.MEMBERSHIP:
                 self._known.append((entry.index, decode(entry.data)))
-        return self.changed_at != before
+                self.changed_at, self.current = self._known[-1]
 
-    def truncated(self, first_gone: Index) -> bool:
-        """Fall back behind truncated entries; True when the membership in force changed."""
-        before = self.changed_at
-        while self.changed_at >= first_gone:
+    def truncated(self, first_gone: Index) -> None:
+        """Fall back behind truncated entries."""
+        while self._known[-1][0] >= first_gone:
             self._known.pop()
-        return self.changed_at != before
+        self.changed_at, self.current = self._known[-1]
 
     def is_registered(self, node: NodeId, disk_id: str) -> bool:
         """Whether `node` is known under this very data directory."""

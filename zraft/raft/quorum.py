@@ -28,7 +28,8 @@ def reached(values: Mapping[NodeId, int], membership: Membership) -> int:
 
     With match indices it is the index that may commit (paper §5.3), with acknowledged rounds the round that is confirmed.
     """
-    return min(_reached(values, voters) for voters in (membership.voters, membership.outgoing) if voters)
+    incoming = _reached(values, membership.voters)
+    return min(incoming, _reached(values, membership.outgoing)) if membership.outgoing else incoming
 
 
 def _reached(values: Mapping[NodeId, int], voters: tuple[NodeId, ...]) -> int:
