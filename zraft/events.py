@@ -94,35 +94,51 @@ class Publisher:
         The clock for people.
     emit
         Called with every event, in order; must not block.
+    has_audience
+        Whether anybody would receive what is emitted.
     """
 
     def __init__(
-        self, cluster: str, node: NodeId, boot_id: int, wall_ms: Callable[[], int], emit: Callable[[Event], None]
+        self,
+        cluster: str,
+        node: NodeId,
+        boot_id: int,
+        wall_ms: Callable[[], int],
+        emit: Callable[[Event], None],
+        *,
+        has_audience: Callable[[], bool] = lambda: True,
     ) -> None:
         self._cluster = cluster
         self._node = node
         self._boot_id = f"{boot_id:016x}"
         self._wall_ms = wall_ms
         self._emit = emit
+        self._has_audience = has_audience
         self._seq = 0
         self.term = 0
         """Term and role that the next event bears; kept up to date by the replica."""
         self.role: str | None = None
-        self._recent: deque[Event] = deque(maxlen=RECENT_MAX)
+        self._recent: deque[Callable[[], Event]] = deque(maxlen=RECENT_MAX)
 
     def publish(self, kind: str, /, **data: Any) -> None:
         """Make the next event and emit it."""
+        self.publish_made(kind, lambda: data)
+
+    def publish_made(self, kind: str, make: Callable[[], dict[str, Any]]) -> None:
+        """Do as `publish`, but make the data only when somebody is there to read it, now or later."""
         assert kind in KINDS, f"an event kind that no reader knows: {kind}"
         self._seq += 1
-        event = Event(
-            1, self._cluster, self._node, self._boot_id, self._seq, self._wall_ms(), self.term, self.role, kind, data
-        )
-        self._recent.append(event)
+        known = (1, self._cluster, self._node, self._boot_id, self._seq, self._wall_ms(), self.term, self.role, kind)
+        if not self._has_audience():
+            self._recent.append(lambda: Event(*known, make()))
+            return
+        event = Event(*known, make())
+        self._recent.append(lambda: event)
         self._emit(event)
 
     def recent(self, count: int) -> Iterable[Event]:
         """Return the newest `count` events, oldest first."""
-        return list(self._recent)[-count:] if count > 0 else []
+        return [event() for event in list(self._recent)[-count:]] if count > 0 else []
 
 
 def new_boot_id() -> int:

@@ -79,13 +79,18 @@ class Node:
         self._started_at = self._clock.now_ms()
         self._boot_id = events.new_boot_id()
         _check_hooks(config)
-        self._guard = GuardProcess(max(config.hooks.grace_ms, config.hooks.timeout_ms))
+        self._guard = GuardProcess(config.hooks.grace_ms)
         rejected = Rejections(self._clock.now_ms)
         self._storage = self._open_storage()
         peers = [node for node in config.nodes if node.id != node_id]
         self._transport = Transport(self._me, peers, config.cluster_id, self._boot_id, rejected)
         self._publisher = events.Publisher(
-            config.cluster.name, node_id, self._boot_id, self._clock.wall_ms, self._transport.publish
+            config.cluster.name,
+            node_id,
+            self._boot_id,
+            self._clock.wall_ms,
+            self._transport.publish,
+            has_audience=lambda: self._transport.has_subscribers,
         )
         rejected.publisher = self._publisher
         self._disk = DiskThread(self._storage.write, self._storage.prepare, self._clock.now_ms)
@@ -251,6 +256,7 @@ class Node:
         if self._guard.fileno() in found:
             self._hear_guard()
         replica.turn()
+        self._guard.flush()
         if transport.events in found:
             self._drain_subscriptions()
         if wake in found:
@@ -325,6 +331,7 @@ def _hook_settings(config: Config, node_id: NodeId) -> HookSettings:
         base_env=dict(os.environ),
         config_path=config.path,
         endpoints={node.id: node.client for node in config.nodes},
+        cwd=os.path.dirname(config.path) or "/",
     )
 
 

@@ -20,7 +20,7 @@ from zraft.raft.leader import Leader
 from zraft.raft.messages import Message
 from zraft.raft.ready import Note, Ready, RoleChange, Write
 from zraft.raft.state import Settings
-from zraft.raft.types import Entry, EntryKind, HardState, Membership, NodeId
+from zraft.raft.types import Entry, EntryKind, HardState, Index, Membership, NodeId
 from zraft.requests import EntryView, Hello, Outcome, RecentEvents, Reply, Status, StatusRequest
 from zraft.seams import Clock, Guard, Network, Random, WriteQueue
 from zraft.serving import Serving
@@ -222,13 +222,12 @@ class Replica:
     def _apply(self, entry: Entry) -> None:
         result = self._machines.apply(entry, batch=self.serving.batch_of(entry))
         self.serving.applied(entry, result)
-        self._publisher.publish(
-            "entry",
-            index=entry.index,
-            term=entry.term,
-            kind=EntryKind(entry.kind).name.lower(),
-            text=entry_text(entry, self._describers),
-        )
+        self._publisher.publish_made("entry", lambda: self._entry_data(entry.index))
+
+    def _entry_data(self, index: Index) -> dict[str, Any]:
+        entry = self.raft.log.entry(index)
+        kind = EntryKind(entry.kind).name.lower()
+        return {"index": index, "term": entry.term, "kind": kind, "text": entry_text(entry, self._describers)}
 
     def _change_role(self, change: RoleChange) -> None:
         leads = change.leader == self.raft.id

@@ -136,7 +136,8 @@ class Transport:
         self._context = zmq.Context(io_threads=1)
         self._locks: list[Lock] = []
         self._encoded: tuple[Message, list[bytes]] | None = None
-        self._subscriptions = 0
+        self._topics: set[bytes] = set()
+        """What anybody subscribes to: the XPUB tells of the first to come and the last to go, for each topic."""
         try:
             self.peers_in = self._bound(zmq.ROUTER, PEERS_IN, me.peer, "peer socket")
             self.clients = self._bound(zmq.ROUTER, CLIENTS, me.client, "client socket")
@@ -206,6 +207,11 @@ class Transport:
         except zmq.Again:
             self.dropped["events"] += 1
 
+    @property
+    def has_subscribers(self) -> bool:
+        """Whether anybody subscribes to anything."""
+        return bool(self._topics)
+
     def drain_subscriptions(self) -> bool:
         """Count subscriptions as they come and go; True when the socket was made anew because of too many.
 
@@ -217,9 +223,12 @@ class Transport:
                 frame = self.events.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return False
-            self._subscriptions += 1 if frame[:1] == b"\x01" else -1 if frame[:1] == b"\x00" else 0
-            if self._subscriptions > SUBSCRIPTIONS_MAX:
-                self._subscriptions = 0
+            if frame[:1] == b"\x01":
+                self._topics.add(frame[1:])
+            else:
+                self._topics.discard(frame[1:])
+            if len(self._topics) > SUBSCRIPTIONS_MAX:
+                self._topics.clear()
                 self._rejected("event", f"more than {SUBSCRIPTIONS_MAX} subscriptions; all were cut off")
                 self.events.close(0)
                 self.events = self._socket(zmq.XPUB, EVENTS)
