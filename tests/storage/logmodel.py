@@ -1,0 +1,77 @@
+"""How the tests of the log open it, write to it, and say what it must hold."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from crashfs import CrashFS
+
+from zraft.raft.ready import Write
+from zraft.raft.types import Entry, HardState
+from zraft.storage import Storage
+from zraft.storage.header import Header, encode
+from zraft.storage.records import Value, encode_turn
+from zraft.storage.segments import segment_name
+
+CLUSTER_ID = 0x0123456789ABCDEF
+NODE = "n1"
+DISK_ID = "00112233445566778899aabbccddeeff"
+SEGMENT_BYTES = 8_192
+
+
+class State(msgspec.Struct, frozen=True):
+    """What a log must give back: the model that every test compares with."""
+
+    entries: tuple[Entry, ...] = ()
+    hard_state: HardState = HardState()
+
+    def after(self, *writes: Write) -> "State":
+        """Return the state once `writes` are durable."""
+        entries, hard_state = list(self.entries), self.hard_state
+        for write in writes:
+            if write.truncate_from is not None:
+                entries = [entry for entry in entries if entry.index < write.truncate_from]
+            entries += write.entries
+            hard_state = write.hard_state or hard_state
+        return State(tuple(entries), hard_state)
+
+
+def open_log(fs: CrashFS, *, new_disk_id: Callable[[], str] = lambda: DISK_ID, **changed: Any) -> Storage:
+    """Open the log of `fs`; `changed` overrides what identifies it."""
+    given = {"cluster_id": CLUSTER_ID, "node": NODE, "segment_bytes": SEGMENT_BYTES} | changed
+    return Storage.open(fs, new_disk_id=new_disk_id, **given)
+
+
+def recovered_state(storage: Storage) -> State:
+    """Return what `storage` found when it was opened."""
+    return State(tuple(storage.recovered.entries), storage.recovered.hard_state)
+
+
+def entry(index: int, term: int = 1, data: bytes | None = None) -> Entry:
+    """Return an entry whose content tells its place."""
+    return Entry(term, index, 1, index * 10, f"entry {term}.{index}".encode() if data is None else data)
+
+
+_ids = itertools.count(1)
+
+
+def write(
+    *entries: Entry, hard_state: HardState | None = None, truncate_from: int | None = None, term: int = 1
+) -> Write:
+    """Return one turn's worth of work."""
+    return Write(next(_ids), term, hard_state, truncate_from, list(entries))
+
+
+def lay(fs: CrashFS, serial: int, *groups: list[Value], **changed: Any) -> int:
+    """Write a segment with one turn per group straight to `fs`; return where it ends. `changed` overrides its header."""
+    header = msgspec.structs.replace(Header(serial, CLUSTER_ID, NODE, DISK_ID), **changed)
+    data = encode(header)
+    for group in groups:
+        data += encode_turn(serial, len(data), group)
+    file = fs.open(segment_name(serial), create=True)
+    file.pwritev([data], 0)
+    file.datasync()
+    file.close()
+    fs.sync_directory()
+    return len(data)
