@@ -84,6 +84,10 @@ class FakeCluster:
             endpoints = {node.id: node.client for node in self.config.nodes}
             limits = msgspec.to_builtins(self.config.limits)
             return Reply(0, Outcome.DONE, {"cluster": "c", "node": name, "nodes": endpoints, "limits": limits})
+        if isinstance(request, requests.StatusRequest):
+            role = "leader" if name == self.leader else "follower"
+            status = requests.Status(name, "", role, 1, self.leader, None, 0, 0, 0, 0, 0, True, 0.0, 1)
+            return Reply(0, Outcome.DONE, msgspec.to_builtins(status))
         if name != self.leader:
             return Reply(0, Outcome.REFUSED, None, self.leader, "does not lead")
         wish = self.behaviour(name, request, batch)
