@@ -108,14 +108,15 @@ def _guarded() -> int:
         result = app(prog_name="zraft", standalone_mode=False)
         code = result if isinstance(result, int) else 0
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        # Typer turns a broken pipe into a plain 1.
+        code = (
+            _BROKEN_PIPE if isinstance(end.__context__, BrokenPipeError) else end.code if type(end.code) is int else 1
+        )
     except ZraftError as error:
         _say(str(error))
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
-    except BrokenPipeError:
-        code = _BROKEN_PIPE
     except _CommandLineError as error:
         code = _usage(error)
     except Exception as error:  # noqa: BLE001 - the outermost frame: nobody may meet a traceback unasked
