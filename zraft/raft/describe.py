@@ -119,7 +119,7 @@ def _content(entry: Entry, command: Callable[[bytes], str] | None) -> str:
 def _members(data: bytes) -> str:
     try:
         found: Membership = membership.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return f"membership that can't be read: {error}"
     groups = {"voters": found.voters, "outgoing": found.outgoing, "learners": found.learners}
     told = [f"{name} {' '.join(nodes)}" for name, nodes in groups.items() if nodes]

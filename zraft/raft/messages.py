@@ -8,7 +8,10 @@ Fields are only ever appended, with defaults, so that an older and a newer node 
 
 import msgspec
 
-from zraft.raft.types import Entry, EntryId, Index, Term
+from zraft.raft.types import Entry, EntryId, EntryKind, Index, Membership, Term
+
+_KINDS = frozenset(EntryKind)
+_read_membership = msgspec.msgpack.Decoder(Membership).decode
 
 
 class PreVote(msgspec.Struct, frozen=True, array_like=True):
@@ -116,18 +119,30 @@ Message = (
 def flaw(message: Message) -> str | None:
     """Say what no honest peer would send in `message`, or None; what its types cannot express.
 
-    Entries follow each other without a gap, right behind `prev`, their terms never falling and none newer than the
-    message's own (paper figure 3, log matching).
+    Entries follow each other without a gap, right behind `prev`, their terms and times never falling and none newer than
+    the message's own term (paper figure 3, log matching). Each is of a kind that this node knows, and a membership can be
+    read: an entry that a node can't follow must not get into its log, where it would be met again at each start.
     """
     if not isinstance(message, AppendEntries):
         return None
-    before = message.prev
+    before, time_ms = message.prev, 0
     for entry in message.entries:
         if entry.index != before.index + 1:
             return f"entry {entry.index} follows {before.index}"
         if entry.term < before.term:
             return f"term {entry.term} at {entry.index} follows term {before.term}"
-        before = entry.id
+        if entry.time_ms < time_ms:
+            return f"time {entry.time_ms} at {entry.index} follows time {time_ms}"
+        if entry.kind not in _KINDS or (entry.kind == EntryKind.MEMBERSHIP and not _is_membership(entry.data)):
+            return f"entry {entry.index} of kind {entry.kind} can't be understood"
+        before, time_ms = entry.id, entry.time_ms
     return (
         None if before.term <= message.term else f"an entry of term {before.term} in a message of term {message.term}"
     )
+
+
+def _is_membership(data: bytes) -> bool:
+    try:
+        return bool(_read_membership(data).voters)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
