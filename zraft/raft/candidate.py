@@ -70,9 +70,12 @@ class PreCandidate(_Campaign):
 
     def step(self, source: NodeId, message: Message) -> None:
         """Count an answer, or give way to a leader."""
-        if not self._follow_if_led(source, message) and isinstance(message, PreVoteResponse):
-            self.votes[source] = message.granted
-            self._count()
+        if self._follow_if_led(source, message) or not isinstance(message, PreVoteResponse):
+            return
+        if message.granted and message.term != self.state.term + 1:
+            return  # Says yes to an earlier question of ours, about the term that has come since.
+        self.votes[source] = message.granted
+        self._count()
 
     def _count(self) -> None:
         if quorum.tally(self.votes, self.state.memberships.current) is Tally.WON:
