@@ -142,8 +142,9 @@ class Raft(State):
         self.now = now
         if not isinstance(self.role, Leader):
             return None
-        chosen = target or self.role.best_successor()
-        if chosen not in self.role.progress or chosen in self.role.lost:
+        able = self.role.successors()
+        chosen = target or next(iter(able), None)
+        if chosen not in able:
             return None
         self.role.hand_over(chosen)
         return chosen

@@ -135,9 +135,13 @@ class Leader:
             self._tell_target()
 
     def _probe_if_behind(self, peer: NodeId, progress: Progress) -> None:
-        # It lives but has not acknowledged everything, and nothing has left for it lately: something may be lost.
+        # It lives but has not acknowledged everything, and nothing has left for it lately: something may be lost. Not
+        # sooner, or each answer to a round of reads would have the same entries sent once more.
         quiet_since = self.state.now - self.state.settings.heartbeat_interval_ms
-        if progress.match_index >= self.state.log.last_index or progress.sent_at > quiet_since:
+        if progress.sent_at > quiet_since:
+            return
+        progress.give_up_probe()
+        if progress.match_index >= self.state.log.last_index:
             return
         if progress.state is ProgressState.REPLICATE and self._counts(peer):
             # An empty message behind all that was sent, whatever the window says: it is refused if anything is missing.
@@ -172,10 +176,10 @@ class Leader:
             for context in self.early_reads:
                 self.rounds.accept(context, index)
             self.early_reads.clear()
-        self._register()
 
     def _counts(self, peer: NodeId) -> bool:
-        # Entries go to registered data directories only, so that whoever holds any is known by its own.
+        # Entries go to registered data directories only, so that whoever holds any is known by its own. Rounds count
+        # those alone as well: a blank node follows anybody, one deposed long ago too, and proves no one's leadership.
         return peer not in self.lost and peer in self.state.memberships.current.disk_ids
 
     def _meet(self, peer: NodeId, disk_id: str) -> None:
@@ -184,11 +188,17 @@ class Leader:
             self._register()
 
     def _register(self) -> None:
-        """Put the data directories of nodes met for the first time into the membership, one change at a time."""
+        """Put the data directories of nodes met for the first time into the membership.
+
+        It waits for no earlier change: who votes stays the same, so any two quorums still share a voter. Were it to wait,
+        a first leader whose voters die before they have its log would stand there for ever, with a majority of others
+        that it does not know yet and so sends nothing.
+        """
         state = self.state
         current = state.memberships.current
-        new = {node: disk_id for node, disk_id in self._met.items() if node not in current.disk_ids}
-        if not new or state.memberships.changed_at > state.log.commit_index:
+        members = (state.id, *state.peers)
+        new = {node: self._met[node] for node in members if node in self._met and node not in current.disk_ids}
+        if not new:
             return
         changed = msgspec.structs.replace(current, disk_ids={**current.disk_ids, **new})
         state.note("membership", registered=", ".join(sorted(new)))
@@ -221,11 +231,11 @@ class Leader:
         self.transfer = Transfer(target, deadline)
         self._tell_target()
 
-    def best_successor(self) -> NodeId | None:
-        """Return the voter whose log reaches furthest, or None when there is no other that counts."""
-        current = self.state.memberships.current
-        able = [peer for peer in self.progress if self._counts(peer) and peer in current.voters]
-        return max(able, key=lambda peer: self.progress[peer].match_index, default=None)
+    def successors(self) -> list[NodeId]:
+        """Return the other voters that count, the one whose log reaches furthest first."""
+        voters = self.state.memberships.current.voters
+        able = [peer for peer in self.progress if self._counts(peer) and peer in voters]
+        return sorted(able, key=lambda peer: self.progress[peer].match_index, reverse=True)
 
     def _tell_target(self) -> None:
         transfer = self.transfer
@@ -245,7 +255,7 @@ class Leader:
         self._confirm_rounds()
 
     def _confirm_rounds(self) -> None:
-        answered = {peer: progress.round for peer, progress in self.progress.items() if peer not in self.lost}
+        answered = {peer: progress.round for peer, progress in self.progress.items() if self._counts(peer)}
         answered[self.state.id] = self.rounds.sent
         confirmed = quorum.reached(answered, self.state.memberships.current)
         self.state.reads.extend(ReadReady(context, index) for context, index in self.rounds.confirm(confirmed))

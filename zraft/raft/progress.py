@@ -89,6 +89,9 @@ class Progress:
         self.next_index = self.match_index + 1
 
     def heard(self, round: int) -> None:
-        """Take a heartbeat's answer: it lives, so a probe that was lost may be sent again."""
+        """Take a heartbeat's answer."""
         self.round = max(self.round, round)
+
+    def give_up_probe(self) -> None:
+        """Take the probe under way for lost, so that another may be sent."""
         self.probe_sent = False
