@@ -37,6 +37,8 @@ from zraft.transport import Rejections, Transport
 
 MESSAGES_PER_TURN_MAX = 256
 """From peers, and again from clients: what one turn takes before it carries out what they caused."""
+GARBAGE_OBJECTS_MAX = 20_000
+"""Objects that may pile up before the collector looks for cycles among them."""
 STATUS_EVERY_MS = 1_000
 """How often a node publishes its status and asks its guard whether it is there."""
 
@@ -197,6 +199,7 @@ class Node:
             self._poller.register(source, zmq.POLLIN)
         gc.collect()
         gc.freeze()  # What recovery made lives long: heartbeats shall not wait for the collector to look at it.
+        gc.set_threshold(GARBAGE_OBJECTS_MAX)  # A turn makes no cycles; looking for some every few turns is wasted.
         logger.info("{} is up: {} entries recovered", self._id, len(self._storage.recovered.entries))
         line_every_ms = status_every_s * 1_000 if status_every_s else math.inf
         self._next_line_at = self._clock.now_ms() + line_every_ms
