@@ -1,133 +1,13 @@
-"""A supervisor over fake nodes, and a place for it whose path is short enough for sockets."""
+"""A place whose path is short enough for sockets, and supervisors in it that end with the test."""
 
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from zraft import config
-from zraft.hooks import linux
-from zraft.supervisor.control import Line, Reply
-
-PATIENCE_S = 15.0
-HERE = Path(__file__).parent
-
-
-def eventually(what: str, condition: Callable[[], Any], within_s: float = PATIENCE_S) -> Any:
-    """Wait until the condition gives something true, and return that."""
-    deadline = time.monotonic() + within_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
-        time.sleep(0.01)
-    return found
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-class FakeCluster:
-    """A supervisor process, its nodes, and what it has printed."""
-
-    def __init__(self, directory: Path, nodes: int, options: dict[str, Any]) -> None:
-        self.directory = directory
-        self.names = [f"n{number}" for number in range(1, nodes + 1)]
-        self.file = directory / "cluster.yaml"
-        ends = ("peer", "client", "events")
-        self.file.write_text(
-            json.dumps(
-                {
-                    "nodes": [{"id": n, **{end: f"ipc://{n}.{end}" for end in ends}} for n in self.names],
-                    "hooks": {"grace_ms": 100, "timeout_ms": 1_000},
-                    "supervisor": options,
-                }
-            )
-        )
-        self.settings = config.load(self.file, env={})
-        self.lines: list[str] = []
-        self.pids: set[int] = set()
-        self.process: subprocess.Popen[str] | None = None
-
-    def act(self, node: str, what: str) -> None:
-        (self.directory / f"{node}.act").write_text(what)
-
-    def behave(self, node: str) -> None:
-        (self.directory / f"{node}.act").unlink()
-
-    def up(self) -> None:
-        command = [sys.executable, str(HERE / "fake_cluster.py"), str(self.file)]
-        root = str(HERE.parents[1])
-        environment = {**os.environ, "PYTHONPATH": root}
-        self.process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment,
-            start_new_session=True,
-        )
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def ready(self) -> None:
-        self.up()
-        self.printed("cluster ready: ")
-
-    def _read(self) -> None:
-        assert self.process is not None and self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
-
-    def printed(self, text: str, within_s: float = PATIENCE_S) -> str:
-        return eventually(
-            f"{text!r} in {self.lines}", lambda: next((line for line in self.lines if text in line), None), within_s
-        )
-
-    def ask(self, verb: str, node: str | None = None, timeout_s: float = PATIENCE_S) -> Reply:
-        with Line(self.settings.supervisor.control) as line:
-            return line.ask(verb, node, timeout_s=timeout_s)
-
-    def rows(self) -> dict[str, dict[str, Any]]:
-        rows = {row["node"]: row for row in self.ask("status").result["nodes"]}
-        self.pids |= {row["pid"] for row in rows.values() if row["pid"]}
-        return rows
-
-    def state(self, node: str) -> str:
-        return self.rows()[node]["state"]
-
-    def ended(self, within_s: float = PATIENCE_S) -> int:
-        assert self.process is not None
-        return self.process.wait(within_s)
-
-    def signal(self, number: int) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def left(self) -> list[int]:
-        return [pid for pid in self.pids if alive(pid)]
-
-    def destroy(self) -> None:
-        if self.process is None:
-            return
-        if self.process.poll() is None:
-            self.pids |= set(linux.descendants(self.process.pid))
-            self.process.send_signal(signal.SIGCONT)
-            self.process.kill()
-            self.process.wait()
-        for pid in self.left():
-            linux.send(pid, signal.SIGKILL)
+from supervisor_rig import FakeCluster
 
 
 @pytest.fixture

@@ -55,6 +55,6 @@ class Health:
     def complaint(self, now_ms: float) -> str:
         """Say, for the log, what is wrong with it."""
         seconds = (now_ms - self._well_ms) / 1_000
-        if self.heard_ms is not None and now_ms - self.heard_ms <= _SILENCE_MS:
+        if self.status is not None and not self.status.healthy:
             return f"has called itself unhealthy for {seconds:.1f} s"
         return f"has not answered for {seconds:.1f} s"

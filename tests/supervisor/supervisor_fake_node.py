@@ -1,6 +1,6 @@
 """A program that answers like a node and does as it is told: the supervisor's tests run it instead of a real one.
 
-``fake_node.py CONFIG NODE PARENT``; the first node of the configuration leads term 1 and all follow it. What it is to do is in
+``supervisor_fake_node.py CONFIG NODE PARENT``; the first node of the configuration leads term 1 and all follow it. What it is to do is in
 the file ``NODE.act`` beside the configuration, read once at its start, one word or line each:
 
 ``exit CODE LINE``      print LINE on standard error and end with CODE
