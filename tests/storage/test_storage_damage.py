@@ -250,3 +250,11 @@ def test_the_only_segment_with_its_header_gone_is_not_taken_for_a_blank_director
         storage.write([write(entry(index))])
     fs.visible[segment_name(1)].visible[:SECTOR] = bytes(SECTOR)
     assert "damaged at offset 0" in outcome(fs)
+
+
+def test_the_first_turn_after_a_restart_lost_costs_nothing_since_the_old_segment_has_it_still() -> None:
+    fs = GROWN.fs.after_kill()
+    open_log(fs).close()
+    newest = max(name for name in fs.list() if serial_of(name))
+    fs.visible[newest].visible[BLOCK_BYTES + 20] ^= 1
+    assert outcome(fs) == GROWN.states[-1]

@@ -188,10 +188,11 @@ def test_making_a_segment_ahead_goes_in_synced_steps() -> None:
     assert not ahead.step()
 
 
-def test_where_an_entry_lies_is_known_after_truncation_too() -> None:
+@pytest.mark.parametrize("count", [19, 20])
+def test_where_an_entry_lies_is_known_after_truncation_too(count: int) -> None:
     fs = CrashFS()
     storage = open_log(fs)
-    for index in range(1, 20):
+    for index in range(1, count):
         storage.write([write(entry(index, data=bytes(1_500)))])
     storage.write([write(entry(4, term=2, data=b"new"), truncate_from=4)])
     for index in range(5, 12):
