@@ -62,10 +62,11 @@ class PreCandidate(_Campaign):
         """Ask all voters; its own answer is yes."""
         state = self.state
         self.votes[state.id] = True
-        question = PreVote(state.term + 1, state.log.last, state.settings.disk_id)
         state.note("pre_vote_requested", term=state.term + 1)
+        disk_ids = state.memberships.current.disk_ids
         for peer in state.peers:
-            state.send(peer, question)
+            known = disk_ids.get(peer)
+            state.send(peer, PreVote(state.term + 1, state.log.last, state.settings.disk_id, known))
         self._count()
 
     def step(self, source: NodeId, message: Message) -> None:
@@ -95,9 +96,11 @@ class Candidate(_Campaign):
     def ask(self) -> None:
         """Ask all voters; the question itself waits until our own vote is durable, like any vote."""
         state = self.state
-        question = RequestVote(state.term, state.log.last, self.transfer, state.settings.disk_id)
         state.note("vote_requested", term=state.term, transfer=self.transfer)
+        disk_ids = state.memberships.current.disk_ids
         for peer in state.peers:
+            known = disk_ids.get(peer)
+            question = RequestVote(state.term, state.log.last, self.transfer, state.settings.disk_id, known)
             state.promise(peer, question)
 
     def own_vote_durable(self) -> None:

@@ -296,7 +296,7 @@ class Raft(State):
 
     def _answer_pre_vote(self, source: NodeId, message: PreVote) -> None:
         """Say whether the vote would be granted; changes nothing here, neither term nor timer (thesis §9.6)."""
-        reason = self.may_vote_for(message.last)
+        reason = self.may_vote_for(message.last, message.registered_as)
         if message.term <= self.term:
             reason = "its term is over"
         elif self._leader_lives():
@@ -308,7 +308,7 @@ class Raft(State):
 
     def _answer_vote(self, source: NodeId, message: RequestVote) -> None:
         """Grant the term's one vote, first come, first served, to a log at least as up-to-date (paper §5.2, §5.4.1)."""
-        reason = self.may_vote_for(message.last)
+        reason = self.may_vote_for(message.last, message.registered_as)
         if self.voted_for not in (None, source):
             reason = f"voted for {self.voted_for}"
         if reason:

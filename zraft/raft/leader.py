@@ -59,8 +59,8 @@ class Leader:
         """The data directories that this leader has met, registered or not."""
         self.noop_index: Index = state.log.last_index + 1
         """Index of this term's first entry; what is committed from there on is of this term."""
+        self._register()  # First of all, so that whoever holds any entry of a log holds its voters' registration.
         self.append(EntryKind.NOOP, state.id.encode())
-        self._register()
         self._start_round()
 
     # -- time ----------------------------------------------------------------------------------------------------------

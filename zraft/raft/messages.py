@@ -22,6 +22,8 @@ class PreVote(msgspec.Struct, frozen=True, array_like=True):
     last: EntryId
     """The sender's last log entry."""
     disk_id: str
+    registered_as: str | None = None
+    """The data directory under which the sender's log knows the receiver."""
 
 
 class PreVoteResponse(msgspec.Struct, frozen=True, array_like=True):
@@ -44,6 +46,8 @@ class RequestVote(msgspec.Struct, frozen=True, array_like=True):
     transfer: bool
     """The sitting leader asked for this election (`TimeoutNow`), so leader stickiness does not apply (thesis §4.2.3)."""
     disk_id: str
+    registered_as: str | None = None
+    """The data directory under which the candidate's log knows the receiver."""
 
 
 class RequestVoteResponse(msgspec.Struct, frozen=True, array_like=True):

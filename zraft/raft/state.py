@@ -135,11 +135,18 @@ class State(ABC):
         """
         return self.log.last_index == 0 or self.memberships.is_registered(self.id, self.settings.disk_id)
 
-    def may_vote_for(self, candidate_last: EntryId) -> str:
-        """Return why a candidate with that last entry can't have this node's vote; empty when it can (paper §5.4.1)."""
+    def may_vote_for(self, candidate_last: EntryId, registered_as: str | None) -> str:
+        """Return why a candidate with that last entry can't have this node's vote; empty when it can (paper §5.4.1).
+
+        A node that its own log does not know yet takes the candidate's word, `registered_as`: if a leader has met this very
+        data directory, nothing that was promised under it is lost. Without that, nodes whose first leader died before
+        their registration reached them could never elect another.
+        """
         if candidate_last < self.log.last:
             return f"its log ends at {candidate_last.index}@{candidate_last.term}, before ours"
-        if candidate_last.index and not self.memberships.is_registered(self.id, self.settings.disk_id):
+        own = self.settings.disk_id
+        known = registered_as == own or self.memberships.is_registered(self.id, own)
+        if candidate_last.index and not known:
             return "this node's data directory is blank and not registered yet"
         return ""
 
