@@ -192,6 +192,15 @@ def test_a_machine_of_ones_own_is_reached_by_its_name(cluster: FakeCluster, conn
     assert client.submit_query("kv", commands.encode(commands.Get(b"a"))).result() != b""
 
 
+def test_what_a_reader_of_ones_own_raises_reaches_its_caller_alone(cluster: FakeCluster, connect: Connect) -> None:
+    cluster.start()
+    client = connect()
+    command = commands.encode(commands.Put(b"a", b"1"))
+    with pytest.raises(KeyError):
+        client.submit_command("kv", command, lambda result: {}[result]).result()
+    assert client.kv.get("a") == b"1"
+
+
 def test_endpoints_alone_are_enough(cluster: FakeCluster, connect: Connect) -> None:
     cluster.start()
     cluster.leader = "n3"

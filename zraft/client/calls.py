@@ -61,6 +61,9 @@ class Call(Future[Any]):
         except (msgspec.MsgspecError, TypeError, IndexError, ValueError, AttributeError) as error:
             self.set_exception(unreadable(f"the node's answer cannot be read: {error}"))
             return True
+        except Exception as error:  # noqa: BLE001 - `read` may be the user's own; what it raises is his to see
+            self.set_exception(error)
+            return True
         if kind == Answer.DONE:
             if type(value) is Again:
                 self.payload = value.payload

@@ -177,7 +177,9 @@ class Connection:
                 continue
             if self._send(link, self._greeter.frames()):
                 self._greeter.greeted(endpoint, now)
+                self._conversation.route.silent(endpoint, now)  # Until it answers; then there is another route.
             else:
+                self._conversation.route.unreachable(endpoint)
                 refused.add(endpoint)
         return refused
 

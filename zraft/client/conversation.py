@@ -25,7 +25,6 @@ BATCH_COUNT_MAX = 1_024
 BATCH_BYTES_MAX = 1 << 20
 """A batch holds at most this, unless it is a single call."""
 _encode = msgspec.msgpack.Encoder().encode
-_NOTHING_HAPPENED = "nothing happened; try again, or look at zraft status"
 
 
 class Conversation:
@@ -234,7 +233,8 @@ class Conversation:
         self._closing = None if errand is self._closing else self._closing
 
     def _unavailable(self) -> Unavailable:
-        return Unavailable(f"no node served it in time ({self.route.reasons()}); {_NOTHING_HAPPENED}")
+        advice = "is the cluster running? zraft cluster up" if self.route.cut_off else "try again, or see zraft status"
+        return Unavailable(f"no node served it in time ({self.route.reasons()}); nothing happened; {advice}")
 
     def _unknown(self) -> OutcomeUnknown:
         return OutcomeUnknown(

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from zraft.raft.types import NodeId
 
+_NOT_CONNECTED = "not connected"
+
 
 class Route:
     """What the client believes of its nodes.
@@ -71,7 +73,7 @@ class Route:
 
     def unreachable(self, node: NodeId) -> None:
         """Note that the local socket refused, since no connection to `node` stands."""
-        self._reasons[node] = "not connected"
+        self._reasons[node] = _NOT_CONNECTED
 
     def strange(self, node: NodeId, why: str) -> None:
         """Note that `node` sent something that is no answer."""
@@ -80,6 +82,11 @@ class Route:
     def _forget(self, node: NodeId) -> None:
         if self.leader == node:
             self.leader = None
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether no connection stands to anybody, as far as was tried."""
+        return bool(self._reasons) and all(why == _NOT_CONNECTED for why in self._reasons.values())
 
     def reasons(self) -> str:
         """Return why no node served, for people."""
