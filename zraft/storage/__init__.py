@@ -9,7 +9,7 @@ Three rules carry everything else:
 
 1. **A turn is atomic.** What the node wants written in one turn of its loop is one *turn*: one write, one sync. Its first
    record says that it is the first, its last that it is the last; recovery takes a turn whole or not at all.
-2. **A turn begins on a sector boundary, and no sector is written twice.** So a write that power cuts short can harm no
+2. **A turn begins on a sector boundary, and no sector of a turn is written twice.** So a write that power cuts short can harm no
    byte that an earlier sync has made durable, and a turn proves by being there that all turns before it were synced.
    Hence the difference between a torn tail and damage: a broken turn with none behind it was cut off by a crash and
    is trimmed; a broken turn with an intact one behind it was once durable, and the log is refused.
@@ -140,8 +140,9 @@ What recovery cannot tell
 =========================
 
 Damage to the last turn looks like a write that a crash cut off, and is trimmed: nothing behind it proves that it was ever
-synced. The slots are there to tell. Damage to two turns of which the later is the last, in its first record, looks
-the same. A file that vanished, was cut short or was put under another's name is found by the chain.
+synced. So do a last segment that is gone or cut short between two turns, and damage to a turn together with the first
+records of all turns behind it. The slots are there to tell. Any other file that is gone, cut short or under another's
+name is found by the chain.
 """
 
 from zraft.storage.records import Record, SnapshotMark, Truncate, scan

@@ -23,7 +23,7 @@ class Recovered(msgspec.Struct):
     membership: bytes | None = None
     """The membership at `base`, as the snapshot_mark has it; None without one."""
     trimmed_bytes: int = 0
-    """How much of a write that a crash cut off was dropped; it was never acknowledged."""
+    """How much of a write that a crash cut off was dropped."""
 
 
 class Replay:

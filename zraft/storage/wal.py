@@ -75,20 +75,17 @@ class Storage:
             The data directory; ``str(fs)`` is what messages call it.
         cluster_id, node
             Who it belongs to, or is to belong to.
-        segment_bytes
-            The size of new segments.
         new_disk_id
             Draws 32 hexadecimal digits; called only for a blank directory, and durable before `open` returns.
         progress
-            Told in a line before each segment is read.
+            Told, in a line, of each segment before it is read.
 
         Raises
         ------
         ConfigError
             Another process has the directory.
         StorageError
-            The directory cannot be used, belongs to somebody else, or is damaged. Nothing in it was changed, unless a
-            write failed.
+            The directory cannot be used, belongs to somebody else, or is damaged; it is left as it was.
         """
         with failures.spoken_of("use", str(fs)):
             fs.mkdir("")

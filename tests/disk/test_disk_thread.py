@@ -1,0 +1,199 @@
+"""The write queue: order, one sync for all that waits, a wake-up through the descriptor, and failures that stay."""
+
+import select
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from zraft.disk import DiskThread
+from zraft.errors import StorageError
+from zraft.raft.ready import Write
+from zraft.raft.types import HardState
+
+PATIENCE_S = 10
+
+
+class GatedDisk:
+    """A disk whose sync lasts until the test lets it end."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        """The ids that shared a sync, in order."""
+        self.begun = threading.Semaphore(0)
+        """Released as each sync begins."""
+        self.gate = threading.Semaphore(0)
+        """To be released once for each sync that may end."""
+
+    def write(self, writes: Sequence[Write]) -> None:
+        self.batches.append([write.id for write in writes])
+        self.begun.release()
+        assert self.gate.acquire(timeout=PATIENCE_S)
+
+
+def write(number: int) -> Write:
+    return Write(number, 1, hard_state=HardState(number))
+
+
+@contextmanager
+def disk_thread(*arguments: Callable, **named: Callable) -> Iterator[DiskThread]:
+    thread = DiskThread(*arguments, **named)
+    try:
+        yield thread
+    finally:
+        thread.close()
+
+
+def readable(thread: DiskThread, timeout_s: float = PATIENCE_S) -> bool:
+    return bool(select.select([thread], [], [], timeout_s)[0])
+
+
+def wait_for(thread: DiskThread, count: int) -> list[int]:
+    """Return the next `count` completed ids, as a poller would come by them."""
+    ids: list[int] = []
+    while len(ids) < count:
+        assert readable(thread), f"nobody woke us: {ids}"
+        ids += thread.completed()
+    return ids
+
+
+def test_ids_come_out_in_order_each_once() -> None:
+    seen: list[int] = []
+    with disk_thread(lambda writes: seen.extend(write.id for write in writes)) as thread:
+        for number in range(1, 1_001):
+            thread.submit(write(number))
+        assert wait_for(thread, 1_000) == list(range(1, 1_001))
+        assert seen == list(range(1, 1_001))
+        assert thread.completed() == []
+        assert not readable(thread, 0), "nothing to tell, nothing to read"
+
+
+def test_what_waits_while_a_sync_runs_shares_the_next() -> None:
+    disk = GatedDisk()
+    with disk_thread(disk.write) as thread:
+        thread.submit(write(1))
+        assert disk.begun.acquire(timeout=PATIENCE_S)
+        for number in (2, 3, 4):
+            thread.submit(write(number))
+        assert thread.completed() == []
+        assert not readable(thread, 0)
+        disk.gate.release()
+        assert wait_for(thread, 1) == [1]
+        assert disk.begun.acquire(timeout=PATIENCE_S)
+        disk.gate.release()
+        assert wait_for(thread, 3) == [2, 3, 4]
+    assert disk.batches == [[1], [2, 3, 4]]
+
+
+def test_responses_wait_for_the_writes_ahead_of_them_and_for_nothing_else() -> None:
+    disk = GatedDisk()
+    with disk_thread(disk.write) as thread:
+        thread.submit(Write(1, 1))
+        assert readable(thread, 0), "nothing ahead: at once, and without the thread"
+        assert thread.completed() == [1]
+        thread.submit(write(2))
+        assert disk.begun.acquire(timeout=PATIENCE_S)
+        thread.submit(Write(3, 1))
+        assert not readable(thread, 0)
+        disk.gate.release(2)
+        assert wait_for(thread, 2) == [2, 3]
+        thread.submit(Write(4, 1))
+        assert thread.completed() == [4]
+
+
+def test_the_age_of_the_oldest_write_shows_a_stalled_disk() -> None:
+    disk, now = GatedDisk(), [1_000.0]
+    with disk_thread(disk.write, now_ms=lambda: now[0]) as thread:
+        assert thread.oldest_pending_ms(5_000) == 0
+        thread.submit(write(1))
+        now[0] = 1_500.0
+        thread.submit(write(2))
+        assert thread.oldest_pending_ms(3_000) == 2_000
+        disk.gate.release(2)
+        assert wait_for(thread, 2) == [1, 2]
+        assert thread.oldest_pending_ms(3_000) == 0
+
+
+def test_the_first_failure_is_told_for_ever_and_nothing_is_written_after_it() -> None:
+    written: list[int] = []
+
+    def fail_at_second(writes: Sequence[Write]) -> None:
+        if writes[0].id == 2:
+            raise StorageError("cannot write /data/n1/x: Input/output error; find the cause")
+        written.extend(write.id for write in writes)
+
+    with disk_thread(fail_at_second) as thread:
+        thread.submit(write(1))
+        assert wait_for(thread, 1) == [1]
+        thread.submit(write(2))
+        assert readable(thread)
+        for number in (3, 4, 5):
+            with pytest.raises(StorageError, match="Input/output error; find the cause"):
+                thread.completed()
+            assert readable(thread, 0), "nobody shall sleep on a failure"
+            thread.submit(write(number))
+        assert thread.oldest_pending_ms(1e15) > 0
+    assert written == [1]
+
+
+def test_an_error_of_our_own_in_the_thread_ends_the_node_too() -> None:
+    def broken(writes: Sequence[Write]) -> None:
+        raise AssertionError("a gap in the log")
+
+    with disk_thread(broken) as thread:
+        thread.submit(write(1))
+        assert readable(thread)
+        with pytest.raises(StorageError, match="the disk thread failed: AssertionError"):
+            thread.completed()
+
+
+def test_preparation_goes_on_between_writes_and_its_failure_counts() -> None:
+    steps: list[int] = []
+    idle = threading.Event()
+
+    def prepare() -> bool:
+        steps.append(1)
+        if len(steps) == 10:
+            idle.set()
+        if len(steps) > 10:
+            raise StorageError("cannot prepare a segment: No space left on device; free some space")
+        return len(steps) < 10
+
+    with disk_thread(lambda writes: None, prepare) as thread:
+        assert idle.wait(PATIENCE_S), "all steps are taken while nothing waits"
+        thread.submit(write(1))
+        assert readable(thread)
+        with pytest.raises(StorageError, match="No space left"):
+            while True:
+                assert readable(thread)
+                thread.completed()
+
+
+def test_preparation_makes_no_write_wait_for_more_than_a_step() -> None:
+    order: list[str] = []
+    stepping, go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def prepare() -> bool:
+        order.append("step")
+        stepping.release()
+        assert go_on.acquire(timeout=PATIENCE_S)
+        return len(order) < 6
+
+    with disk_thread(lambda writes: order.append("write"), prepare) as thread:
+        assert stepping.acquire(timeout=PATIENCE_S)
+        thread.submit(write(1))
+        go_on.release()
+        assert wait_for(thread, 1) == [1]
+        assert order[:2] == ["step", "write"]
+        go_on.release(20)
+
+
+def test_closing_finishes_what_was_submitted() -> None:
+    seen: list[int] = []
+    thread = DiskThread(lambda writes: seen.extend(write.id for write in writes))
+    for number in range(50):
+        thread.submit(write(number))
+    thread.close()
+    assert seen == list(range(50))
+    assert not any(each.name == "disk" for each in threading.enumerate())
