@@ -43,16 +43,24 @@ def bind(socket: zmq.Socket[bytes], endpoint: str, purpose: str = "socket") -> L
         The endpoint is taken, not ours, or not to be had; the line names it, and says what to do.
     """
     lock = _claim_ipc(Path(endpoint.removeprefix(_IPC)), endpoint, purpose) if endpoint.startswith(_IPC) else None
+    try:
+        bind_held(socket, endpoint, purpose)
+    except ConfigError:
+        if lock is not None:
+            lock.release()
+        raise
+    return lock
+
+
+def bind_held(socket: zmq.Socket[bytes], endpoint: str, purpose: str = "socket") -> None:
+    """Bind `socket` to an endpoint whose lock this process holds already; raises as `bind` does."""
     before = os.umask(0o077)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
-        if lock is not None:
-            lock.release()
         raise ConfigError(_why(error, endpoint, purpose)) from error
     finally:
         os.umask(before)
-    return lock
 
 
 def _claim_ipc(path: Path, endpoint: str, purpose: str) -> Lock:
@@ -75,7 +83,9 @@ def _claim_ipc(path: Path, endpoint: str, purpose: str) -> Lock:
 
 def _why(error: zmq.ZMQError, endpoint: str, purpose: str) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"{endpoint}: the {purpose}'s port is in use by another process; stop that one, or configure another port"
+        return (
+            f"{endpoint}: the {purpose}'s port is in use by another process; stop that one, or configure another port"
+        )
     if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
         return f"{endpoint}: this machine does not have the address of the {purpose}; correct it in the configuration"
     if error.errno in (errno.EACCES, errno.EPERM):

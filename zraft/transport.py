@@ -18,7 +18,7 @@ from loguru import logger
 from zraft import codec, events
 from zraft.codec import Codec, Received
 from zraft.config import Node
-from zraft.endpoints import Lock, bind
+from zraft.endpoints import Lock, bind, bind_held
 from zraft.errors import ProtocolError
 from zraft.raft.messages import Message, flaw
 from zraft.raft.types import NodeId
@@ -34,8 +34,14 @@ SUBSCRIPTIONS_MAX = 1_000
 """Topics that subscribers may hold before the event socket is made anew."""
 REJECTED_EVERY_MS = 1_000
 """How often a socket may have a line about what was dropped on it."""
-_SUBSCRIPTION_BYTES_MAX = 96
-"""A subscription: one byte, then a topic of at most a node's name, a slash and a kind."""
+_SUBSCRIPTION_BYTES_MAX = len("SUBSCRIBE") + 64 + len("/") + max(map(len, events.KINDS))
+"""What the event socket takes as one frame: a subscription to the longest topic there is, node and kind, and no more.
+
+ZeroMQ remembers every byte of every topic, so this and `SUBSCRIPTIONS_MAX` bound what strangers can make it remember. A
+subscriber's handshake needs 25 bytes, so it is never cut.
+"""
+_UNBIND_MS_MAX = 1_000
+"""How long the I/O thread may take to let go of an endpoint; it takes a few milliseconds."""
 
 _NOBLOCK = int(zmq.NOBLOCK)
 _NOBLOCK_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
@@ -216,27 +222,40 @@ class Transport:
         return bool(self._topics)
 
     def drain_subscriptions(self) -> bool:
-        """Count subscriptions as they come and go; True when the socket was made anew because of too many.
+        """Note topics as they come and go, a bounded number; True when the socket was made anew because of too many.
 
         A publisher keeps every topic in memory, so somebody who subscribes without end is cut off, with all others, who
         come back by themselves.
         """
-        while True:
+        for _ in range(SUBSCRIPTIONS_MAX):
             try:
-                frame = self.events.recv(zmq.NOBLOCK)
+                frame = self.events.recv(_NOBLOCK)
             except zmq.Again:
                 return False
             if frame[:1] == b"\x01":
                 self._topics.add(frame[1:])
-            else:
+            elif frame[:1] == b"\x00":
                 self._topics.discard(frame[1:])
+            else:
+                self._rejected("event", f"a message of {len(frame)} bytes where only subscriptions belong")
             if len(self._topics) > SUBSCRIPTIONS_MAX:
-                self._topics.clear()
                 self._rejected("event", f"more than {SUBSCRIPTIONS_MAX} subscriptions; all were cut off")
-                self.events.close(0)
-                self.events = self._socket(zmq.XPUB, EVENTS)
-                self.events.bind(self._me.events)
+                self._renew_events()
                 return True
+        return False
+
+    def _renew_events(self) -> None:
+        """Replace the event socket, and with it all that its subscribers have made it remember."""
+        # The I/O thread closes the old endpoint in its own time. To bind before that would fail on tcp; on ipc it would
+        # succeed, and the old one would then remove the path of the new.
+        closing = self.events.get_monitor_socket(zmq.EVENT_CLOSED)
+        self.events.unbind(self.events.get_string(zmq.LAST_ENDPOINT))
+        closing.poll(_UNBIND_MS_MAX)
+        self.events.disable_monitor()
+        self.events.close(0)
+        self._topics.clear()
+        self.events = self._socket(zmq.XPUB, EVENTS)
+        bind_held(self.events, self._me.events, f"event socket of {self._me.id}")
 
     # -- sockets -------------------------------------------------------------------------------------------------------
 
