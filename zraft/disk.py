@@ -1,7 +1,7 @@
-"""The real disk: the FileSystem seam on the operating system, and the thread that writes so that the loop need not wait.
+"""The real disk: the FileSystem seam on the operating system, and the thread that writes so that no loop need wait.
 
-A node that waited for its own sync would miss heartbeats whenever the disk is slow. So writes are handed to a thread; what
-gathers while one sync runs shares the next; and an eventfd wakes the loop's poller when ids are durable.
+A node that waited for its own sync would miss heartbeats whenever the disk is slow. So writes are handed to a thread;
+what gathers while one sync runs shares the next; and an eventfd wakes the loop's poller when ids are durable.
 """
 
 import errno
@@ -272,7 +272,7 @@ class DiskThread:
         """Tell the loop that `batch` is durable."""
         for write in batch:
             self._durable.append(write.id)
-            self._pending.popleft()  # Only now: `submit` takes an empty `_pending` to mean that all ids before are told.
+            self._pending.popleft()  # Only now: to `submit`, an empty `_pending` means that all ids are told.
         os.eventfd_write(self._fd, 1)
 
     def _raise_failure(self) -> None:

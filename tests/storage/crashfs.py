@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 SECTOR = 512
 VARIANTS = ("lose_all", "keep_all", "sectors", "torn", "zeros")
-"""How a crash treats what was not synced: nothing of it lasts; all does; any subset; a prefix and garbage behind it; the
-sizes alone, and zeros for data."""
+"""How a crash treats what was not synced: nothing of it lasts; all does; any subset; a prefix and garbage behind it;
+the sizes alone, and zeros for data."""
 
 
 class PowerLoss(BaseException):

@@ -64,7 +64,7 @@ def write(
 
 
 def lay(fs: CrashFS, serial: int, *groups: list[Value], **changed: Any) -> int:
-    """Write a segment with one turn per group straight to `fs`; return where it ends. `changed` overrides its header."""
+    """Write a segment with one turn per group straight to `fs`; return its end. `changed` overrides the header."""
     header = msgspec.structs.replace(Header(serial, CLUSTER_ID, NODE, DISK_ID), **changed)
     data = encode(header)
     for group in groups:

@@ -1,4 +1,4 @@
-"""What is not ours, or does not work, is refused in one line that says what, where and what to do; a failure is final."""
+"""What is not ours, or does not work, is refused in a line that says what, where and what to do; failure is final."""
 
 import errno
 import os
@@ -214,8 +214,8 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
         with pytest.raises(ConfigError) as caught:
             open_log(OsFileSystem(tmp_path / "n1"))
         assert str(caught.value) == (
-            f"data directory {tmp_path}/n1 is in use by another process (pid {process.pid}); stop that one, or give this"
-            " node a directory of its own (storage.directory)"
+            f"data directory {tmp_path}/n1 is in use by another process (pid {process.pid}); stop that one, or give"
+            " this node a directory of its own (storage.directory)"
         )
         assert caught.value.exit_code == 2
     finally:

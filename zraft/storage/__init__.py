@@ -1,21 +1,21 @@
-r"""The write-ahead log: what a node must not forget, and format 1, in which it lies on the disk.
+"""The write-ahead log: what a node must not forget, and format 1, in which it lies on the disk.
 
 A node may answer a vote or acknowledge an entry only once the disk holds it (paper figure 2, "persistent state"). This
 package keeps that state: term and vote, the log, and where the log begins after a snapshot. `Storage` writes it and
-`recovery` reads it back; both see the disk through the `FileSystem` seam, so that a simulator can lose power between any
-two operations and run this very code. Read `records`, then `replay`, `recovery`, `segments` and `wal`.
+`recovery` reads it back; both see the disk through the `FileSystem` seam, so that a simulator can lose power between
+any two operations and run this very code. Read `records`, then `replay`, `recovery`, `segments` and `wal`.
 
 Three rules carry everything else:
 
-1. **A turn is atomic.** What the node wants written in one turn of its loop is one *turn*: one write, one sync. Its first
-   record says that it is the first, its last that it is the last; recovery takes a turn whole or not at all.
-2. **A turn begins on a sector boundary, and no sector of a turn is written twice.** So a write that power cuts short can harm no
-   byte that an earlier sync has made durable, and a turn proves by being there that all turns before it were synced.
-   Hence the difference between a torn tail and damage: a broken turn with none behind it was cut off by a crash and
-   is trimmed; a broken turn with an intact one behind it was once durable, and the log is refused.
-3. **A segment is written by one process, front to back.** To open a log is to begin a new segment, which repeats the last
-   turn found. What a process left in memory but perhaps not on the disk, even after a failed sync, is so written afresh
-   before anybody relies on it, and no torn byte is ever patched.
+1. **A turn is atomic.** What the node wants written in one turn of its loop is one *turn*: one write, one sync. Its
+   first record says that it is the first, its last that it is the last; recovery takes a turn whole or not at all.
+2. **A turn begins on a sector boundary, and no sector of a turn is written twice.** So a write that power cuts short
+   can harm no byte that an earlier sync has made durable, and a turn proves by being there that all turns before it
+   were synced. Hence the difference between a torn tail and damage: a broken turn with none behind it was cut off by a
+   crash and is trimmed; a broken turn with an intact one behind it was once durable, and the log is refused.
+3. **A segment is written by one process, front to back.** To open a log is to begin a new segment, which repeats the
+   last turn found. What a process left in memory but perhaps not on the disk, even after a failed sync, is so written
+   afresh before anybody relies on it, and no torn byte is ever patched.
 
 Format 1
 ========
@@ -46,10 +46,10 @@ offset bytes    what
                 before the file was recycled
 ====== ======== ===================================================================================
 
-A file is made ahead of its use at full size, filled with zeros and synced, so that a sync in the hot path has no metadata
-to write. A turn that does not fit opens the next segment; one bigger than a segment makes that one segment bigger. The
-header is written together with the segment's first turn, in one write, so a segment is in use exactly if its header and
-its first turn are intact; else it is *unused*: made ahead, recycled, or cut off at its very first write.
+A file is made ahead of its use at full size, filled with zeros and synced, so that a sync in the hot path has no
+metadata to write. A turn that does not fit opens the next segment; one bigger than a segment makes that one segment
+bigger. The header is written together with the segment's first turn, in one write, so a segment is in use exactly if
+its header and its first turn are intact; else it is *unused*: made ahead, recycled, or cut off at its very first write.
 
 Header
 ------
@@ -72,16 +72,16 @@ offset bytes    what
 138    374      zero; reserved
 ====== ======== ===================================================================================
 
-The last segment in use and the chain of its predecessors are the log. A file off the chain is a leftover and is removed.
-The chain may end early, with segments removed, only where a snapshot_mark covers all that they held.
+The last segment in use and the chain of its predecessors are the log. A file off the chain is a leftover and is
+removed. The chain may end early, with segments removed, only where a snapshot_mark covers all that they held.
 
 Slots
 -----
 
-The two slots are reserved here for the tally of what the node has acknowledged, so that a log that ends too early can be
-told from one that was torn. Both are zero until one is written. They are written in turn, each in the write of a later turn
-than the one that it tells of, so that a slot is never ahead of what is durable; the one with the highest sequence number
-over all segments counts.
+The two slots are reserved here for the tally of what the node has acknowledged, so that a log that ends too early can
+be told from one that was torn. Both are zero until one is written. They are written in turn, each in the write of a
+later turn than the one that it tells of, so that a slot is never ahead of what is durable; the one with the highest
+sequence number over all segments counts.
 
 ====== ======== ===================================================================================
 offset bytes    what
@@ -127,8 +127,8 @@ kind name          payload
                    (term, index) may be gone, and the log starts after it
 ==== ============= ================================================================================
 
-The first turn of a segment begins with the hard_state in force, followed by the snapshot_mark in force if there is one, so
-no older segment is needed for either. Records mean, in their order:
+The first turn of a segment begins with the hard_state in force, followed by the snapshot_mark in force if there is one,
+so no older segment is needed for either. Records mean, in their order:
 
 - *entry*: has the index behind the last one's and a term not below it.
 - *hard_state*: replaces the one before; its term does not fall, and a vote does not change within its term.
@@ -139,10 +139,10 @@ no older segment is needed for either. Records mean, in their order:
 What recovery cannot tell
 =========================
 
-Damage to the last turn looks like a write that a crash cut off, and is trimmed: nothing behind it proves that it was ever
-synced. So do a last segment that is gone or cut short between two turns, and damage to a turn together with the first
-records of all turns behind it. The slots are there to tell. Any other file that is gone, cut short or under another's
-name is found by the chain.
+Damage to the last turn looks like a write that a crash cut off, and is trimmed: nothing behind it proves that it was
+ever synced. So do a last segment that is gone or cut short between two turns, and damage to a turn together with the
+first records of all turns behind it. The slots are there to tell. Any other file that is gone, cut short or under
+another's name is found by the chain.
 """
 
 from zraft.storage.records import Record, SnapshotMark, Truncate, scan

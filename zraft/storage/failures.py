@@ -8,14 +8,15 @@ from zraft.errors import StorageError
 
 _FREE = "free some space, and start the node again"
 _OWN = "make the directory and all in it belong to the user of the node (chown, chmod -R u+rwX)"
+_DIRECTORY = "a data directory must be a directory: move what is there away, or configure another storage.directory"
 _ADVICE = {
     errno.ENOSPC: _FREE,
     errno.EDQUOT: _FREE,
     errno.EROFS: "mount the file system for writing, and start the node again",
     errno.EACCES: _OWN,
     errno.EPERM: _OWN,
-    errno.ENOTDIR: "a data directory must be a directory: move what is there away, or configure another storage.directory",
-    errno.EEXIST: "a data directory must be a directory: move what is there away, or configure another storage.directory",
+    errno.ENOTDIR: _DIRECTORY,
+    errno.EEXIST: _DIRECTORY,
     errno.ELOOP: "symbolic links are not followed here: put the file itself in its place",
     errno.ENOENT: "something removed it while it was in use: find out what, and start the node again",
     errno.EMFILE: "raise the limit of open files (ulimit -n), and start the node again",

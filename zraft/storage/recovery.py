@@ -48,7 +48,7 @@ class Found(msgspec.Struct):
 
     @property
     def repeats_all(self) -> bool:
-        """Whether the last turn is all that the last segment holds, so that repeating it makes the segment superfluous."""
+        """Whether the last turn is all that the last segment holds: repeating it makes the segment superfluous."""
         return self.last_turn is not None and self.last_turn.offset == BLOCK_BYTES
 
 
@@ -127,8 +127,8 @@ class Recovery:
         strangers = [name for name in names if name not in (LOCK_NAME, "lost+found")]
         if strangers:
             raise StorageError(
-                f"{self._fs}: holds no log of zraft and yet {strangers[0]!r}; give the node an empty directory of its own"
-                " (storage.directory)"
+                f"{self._fs}: holds no log of zraft and yet {strangers[0]!r}; give the node an empty directory of its"
+                " own (storage.directory)"
             )
 
     def _find_last(self, found: Found) -> None:

@@ -45,7 +45,7 @@ class Replay:
         self.first_index = first_index
         """Index of the first of `entries`, or of the one that is due when there are none."""
         self.lowest_index = first_index
-        """Lowest index that an entry had to be written at; set anew by recovery at each segment, lowered by truncation."""
+        """Lowest index that an entry was due at; set anew by recovery at each segment, lowered by truncation."""
 
     @property
     def next_index(self) -> Index:

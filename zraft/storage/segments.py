@@ -30,8 +30,8 @@ def serial_of(name: str) -> int | None:
 class SegmentStart(NamedTuple):
     """Where in the log a segment begins.
 
-    The entry of index i that counts lies in the newest segment whose `first_index` is at most i: a truncation lowers the
-    `first_index` of the segment that records it.
+    The entry of index i that counts lies in the newest segment whose `first_index` is at most i: a truncation lowers
+    the `first_index` of the segment that records it.
     """
 
     serial: int

@@ -261,8 +261,8 @@ def _take(fs: FileSystem) -> None:
     finally:
         file.close()
     raise ConfigError(
-        f"data directory {fs} is in use by another process{f' (pid {holder})' if holder else ''}; stop that one, or give"
-        " this node a directory of its own (storage.directory)"
+        f"data directory {fs} is in use by another process{f' (pid {holder})' if holder else ''}; stop that one, or"
+        " give this node a directory of its own (storage.directory)"
     )
 
 
