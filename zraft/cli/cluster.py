@@ -12,7 +12,7 @@ from zraft import config
 from zraft.cli.find import find_path, run_directory
 from zraft.config import Config
 from zraft.errors import ConfigError, InvalidRequest, Unavailable
-from zraft.supervisor import journal, launch
+from zraft.supervisor import background, journal, launch
 from zraft.supervisor.clock import born_ms
 from zraft.supervisor.control import Line, listens
 from zraft.supervisor.directory import FILE, Scripts
@@ -85,13 +85,13 @@ def up(
         print(note)
     if not detach:
         raise typer.Exit(launch.supervise(prepared, log=log, born_ms=born_ms()))
-    print(launch.detach(prepared, timeout_s=timeout, born_ms=born_ms()))
+    print(background.detach(prepared, timeout_s=timeout, born_ms=born_ms()))
 
 
 @app.command()
 def down(directory: Directory = None, config_file: ConfigFile = None) -> None:
     """Stop the cluster; return when nothing of it runs any more."""
-    print(launch.stop(_find(directory, config_file)))
+    print(background.stop(_find(directory, config_file)))
 
 
 @app.command()
@@ -184,7 +184,7 @@ def logs(
 def _tell(verb: str, node: str, directory: Path | None, config_file: Path | None) -> None:
     settings = _find(directory, config_file)
     with Line(settings.supervisor.control) as line:
-        print(line.ask(verb, node, timeout_s=launch.patience_s(settings)).message)
+        print(line.ask(verb, node, timeout_s=background.patience_s(settings)).message)
 
 
 def _load(directory: Path | None, config_file: Path | None) -> Config:

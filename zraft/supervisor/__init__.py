@@ -3,7 +3,7 @@
 The supervisor is an actor like a node: one loop (`loop.Supervisor`) over everything that can happen to it, and no thread but
 the one that writes to the terminal. It reads in this order:
 
-`directory` and `launch`
+`directory`, `launch`, `background`
     From ``zraft cluster up`` to a configuration, a lock and an environment; in the foreground or detached.
 `process`, `output`
     A node's process and its pipes; lines on a terminal, honcho-style.

@@ -1,37 +1,28 @@
-"""From what the command line says to a running cluster, in the foreground or detached."""
+"""From what the command line says to a running cluster."""
 
-import os
-import select
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from zraft import config
 from zraft.config import Config
 from zraft.endpoints import Lock
-from zraft.errors import ConfigError, Unavailable
-from zraft.hooks.linux import boot_ms
-from zraft.supervisor.control import Line, error_of
+from zraft.errors import ConfigError
+from zraft.supervisor.control import listens
 from zraft.supervisor.directory import (
     NODES_DEFAULT,
     NODES_MAX,
     RunDirectory,
     Scripts,
+    already_running,
     lock_data,
     packaged_scripts,
 )
-from zraft.supervisor.election import Elected, ready_line
 from zraft.supervisor.loop import Supervisor
 from zraft.supervisor.output import Prefixer, Printer, wants_colour
 
-LOG = "supervisor.log"
 _FLUSH_S = 2.0
-_END_MARGIN_S = 15.0
-_FAILED = " failed and is not started again: "
-_ERROR_PREFIX = "zraft: "
 
 
 class Wish(NamedTuple):
@@ -85,6 +76,8 @@ def prepare(wish: Wish, environment: dict[str, str], confirm: Callable[[str], bo
     _put_scripts(environment, wish.scripts)
     if wish.file is not None:
         settings = config.load(wish.file, env=environment)
+        if listens(settings.supervisor.control):
+            raise ConfigError(already_running(str(wish.file)))
         return Launch(settings, environment, lock_data(settings), ("--config", settings.path), _notes(settings))
     assert wish.directory is not None, "a wish names a run directory or a file"
     directory = RunDirectory(wish.directory.absolute())
@@ -111,67 +104,6 @@ def supervise(launch: Launch, *, log: Path | None = None, born_ms: float | None 
         return supervisor.run()
     finally:
         printer.close(_FLUSH_S)
-
-
-def detach(launch: Launch, *, timeout_s: float, born_ms: float) -> str:
-    """Start the cluster in a process of its own; return the line that says it is ready.
-
-    Raises
-    ------
-    ZraftError
-        It was not ready in time, or could not be started at all. Nothing is left running then.
-    """
-    log = Path(launch.settings.log.directory) / LOG
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-        begin = file.tell()
-        launch.lock.release()  # It is for the supervisor now.
-        command = [sys.executable, "-m", "zraft", "cluster", "up", *launch.arguments, "--log", str(log)]
-        child = subprocess.Popen(  # noqa: S603
-            command,
-            env=launch.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    ended = os.pidfd_open(child.pid)
-    try:
-        with Line(launch.settings.supervisor.control) as line:
-            reply = line.ask("wait", timeout_s=timeout_s, starting=ended)
-    except Unavailable as error:
-        if child.poll() is not None:
-            _report(child.returncode, log, begin)
-        _end(child, launch.settings)
-        raise Unavailable(
-            f"not ready after {timeout_s:g} s: {error}; everything was stopped again, and the log is {log}"
-        ) from error
-    except BaseException:
-        _end(child, launch.settings)
-        raise
-    finally:
-        os.close(ended)
-    found = Elected(reply.result["leader"], reply.result["term"], tuple(reply.result["agreeing"]))
-    return ready_line(found, len(launch.settings.nodes), (boot_ms() - born_ms) / 1_000)
-
-
-def stop(settings: Config) -> str:
-    """Stop a running cluster; return once nothing of it is left, the supervisor included."""
-    with Line(settings.supervisor.control) as line:
-        pid = line.ask("status", timeout_s=5).pid
-        ended = os.pidfd_open(pid)
-        try:
-            reply = line.ask("down", timeout_s=patience_s(settings))
-            if not _readable(ended, _END_MARGIN_S):
-                raise Unavailable(f"all nodes have stopped, and the supervisor (pid {pid}) is still ending")
-        finally:
-            os.close(ended)
-    return reply.message
-
-
-def patience_s(settings: Config) -> float:
-    """Return how long a command waits for nodes to end, each of which may have a script to wait for."""
-    return (settings.hooks.grace_ms + settings.hooks.timeout_ms) / 1_000 + 2 * _END_MARGIN_S
 
 
 def _check(wish: Wish) -> None:
@@ -216,27 +148,3 @@ def _reuse(directory: RunDirectory, settings: Config) -> str:
     has_data = any(settings.data_directory(node.id).exists() for node in settings.nodes)
     what = "the data" if has_data else "the configuration"
     return f"using {what} of {len(settings.nodes)} nodes in {directory.path} again (--fresh starts over)"
-
-
-def _report(code: int, log: Path, begin: int) -> NoReturn:
-    """Raise what a supervisor that has ended wrote to its log."""
-    with log.open("rb") as file:
-        file.seek(begin)
-        lines = file.read().decode("utf-8", "replace").splitlines()
-    said = [line.removeprefix(_ERROR_PREFIX) for line in lines if line.startswith(_ERROR_PREFIX)]
-    said += [line.partition(" | ")[2] for line in lines if _FAILED in line]
-    raise error_of(code, f"{(said or lines or ['it said nothing'])[0]}; the log is {log}")
-
-
-def _end(child: subprocess.Popen[bytes], settings: Config) -> None:
-    """Stop a supervisor of ours and all its nodes."""
-    child.send_signal(signal.SIGTERM)
-    try:
-        child.wait(patience_s(settings))
-    except subprocess.TimeoutExpired:
-        child.kill()  # Its nodes die with it.
-        child.wait()
-
-
-def _readable(fd: int, timeout_s: float) -> bool:
-    return bool(select.select([fd], [], [], timeout_s)[0])
