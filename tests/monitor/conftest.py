@@ -76,9 +76,11 @@ class FakeNode:
         poller = zmq.Poller()
         for source in (self._events, self._clients, self._wake):
             poller.register(source, zmq.POLLIN)
-        while self._turn({source for source, _ in poller.poll()}):
-            continue
-        context.destroy(linger=200)
+        try:
+            while self._turn({source for source, _ in poller.poll()}):
+                continue
+        finally:
+            context.destroy(linger=200)
 
     def _turn(self, ready: set[Any]) -> bool:
         if self._events in ready and self._events.recv()[:1] == b"\x01":
@@ -105,6 +107,8 @@ class FakeNode:
             result: Any = self.lie
         elif isinstance(request, requests.RecentEvents):
             result = [msgspec.to_builtins(event) for event in self._publisher.recent(request.count)]
+        elif isinstance(request, requests.Hello):
+            result = {"cluster": self._config.cluster.name}
         else:
             result = msgspec.to_builtins(status(self._config, self.id, request))
         reply = requests.Reply(request.id, requests.Outcome.DONE, result)

@@ -7,7 +7,7 @@ from zraft.monitor.view import Row
 from zraft.printable import fit, one_line
 
 HEADERS = ("NODE", "ROLE", "TERM", "LEADER", "VOTED", "COMMIT", "APPLIED", "LAST", "HEALTHY", "AGE")
-_NUMBERS = frozenset(("TERM", "COMMIT", "APPLIED", "LAST", "AGE", "UPTIME"))
+_NUMBERS = frozenset(("TERM", "COMMIT", "APPLIED", "LAST", "AGE", "UPTIME", "PID"))
 _CELL_MAX, _CELL_NARROW_MAX = 64, 24
 """Longest text of a cell, in columns; the second where the width is limited."""
 _BOLD, _GREEN, _RED, _DIM, _PLAIN = "\x1b[1m", "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
