@@ -109,8 +109,9 @@ class Node:
         """A signal has come: leadership is being handed over."""
         self._stop_by = math.inf
         """When to stop though nobody has taken over."""
+        self._line_every_ms = math.inf
         self._next_line_at = math.inf
-        """When to log the next line of status."""
+        """When to log the next line of status, and how often."""
         self._next_status_at = self._started_at
         """When to publish the next status."""
         self._longest_turn_ms = 0.0
@@ -201,14 +202,12 @@ class Node:
         gc.freeze()  # What recovery made lives long: heartbeats shall not wait for the collector to look at it.
         gc.set_threshold(GARBAGE_OBJECTS_MAX)  # A turn makes no cycles; looking for some every few turns is wasted.
         logger.info("{} is up: {} entries recovered", self._id, len(self._storage.recovered.entries))
-        line_every_ms = status_every_s * 1_000 if status_every_s else math.inf
-        self._next_line_at = self._clock.now_ms() + line_every_ms
+        if status_every_s:
+            self._line_every_ms = status_every_s * 1_000
+            self._next_line_at = self._clock.now_ms()
         self._replica.turn()
         while not self._finished():
             self._turn(wake)
-            if self._clock.now_ms() >= self._next_line_at:
-                self._next_line_at += line_every_ms
-                logger.info("status {}", _status_line(self._replica.status()))
         self._guard.close(self._config.hooks.timeout_ms / 1_000, self._replica.guard_reported)
         return 128 + signal.SIGINT if signal.SIGINT in self._signals else 0
 
@@ -276,18 +275,19 @@ class Node:
         for report in self._guard.receive():
             self._replica.guard_reported(report)
         if self._guard.closed is not None and not self._stopping:
-            self._poller.unregister(self._guard)
             raise ZraftError(f"{self._guard.closed}; without it no script may run, so this node stops")
 
     def _housekeeping(self, began: float) -> None:
         now = self._clock.now_ms()
         self._longest_turn_ms = max(self._longest_turn_ms, now - began)
+        if now >= self._next_line_at:
+            self._next_line_at = now + self._line_every_ms
+            logger.info("status {}", _status_line(self._replica.status()))
         if now < self._next_status_at:
             return
         self._next_status_at = now + STATUS_EVERY_MS
         self._replica.publish_status()
         self._longest_turn_ms = 0.0
-        """Longest turn since the last status."""
         self._guard.ping(now)
         logs.publish_pending()
 

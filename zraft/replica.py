@@ -123,20 +123,17 @@ class Replica:
         """Why role or term are what they are."""
         self._warnings: dict[str, str] = {}
         """What an operator should know, by subject."""
+        self.deadline = self.raft.deadline
+        """When to turn, if nothing happens before."""
         self.busy = False
         """More is ready than one turn may do: turn again at once, after looking at the sockets."""
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
-    @property
-    def deadline(self) -> float:
-        """When to turn, if nothing happens before."""
-        return self.raft.deadline
-
     def tick(self) -> None:
         """Let time pass; first in every turn, so that no message is handled in the belief that it is still earlier."""
         now = self._world.clock.now_ms()
-        if now >= self.raft.deadline:
+        if now >= self.deadline:
             self.raft.tick(now)
 
     def receive(self, source: NodeId, message: Message) -> None:
@@ -197,6 +194,7 @@ class Replica:
         if self.raft.is_established != self._was_established:
             self._was_established = self.raft.is_established
             self._observe(self._reason)
+        self.deadline = self.raft.deadline
 
     def _carry_out(self, ready: Ready) -> None:
         """Carry out `ready`, in the order of its fields: that order is a safety rule."""
