@@ -137,6 +137,45 @@ def test_commands_for_different_machines_do_not_share_a_batch(talk: Talk) -> Non
     assert batch_of(talk.send()[1]) == requests.Batch(1, 2, "other", [b"2"])
 
 
+def test_deferred_queries_go_before_newer_ones(talk: Talk) -> None:
+    calls = [Call("m", b"%d" % number, 100.0, bytes) for number in range(4)]
+    talk.conversation.reads.extend(calls[:3])
+    id, _ = talk.send()
+    talk.conversation.reads.append(calls[3])
+    deferred = bytes([Answer.DEFERRED])
+    talk.hear(id, Outcome.DONE, [*done(b"a"), deferred, deferred])
+    id, errand = talk.send()
+    assert [call.payload for call in errand.calls] == [b"1", b"2", b"3"]
+    talk.hear(id, Outcome.DONE, done(b"b", b"c", b"d"))
+    assert [call.result(0) for call in calls] == [b"a", b"b", b"c", b"d"]
+
+
+def test_what_waits_for_a_connection_is_due_when_one_stands(talk: Talk) -> None:
+    talk.write(b"1")
+    (errand,) = talk.conversation.due(0.0)
+    errand.block(0.0)
+    assert talk.conversation.blocked
+    assert not talk.due()
+    talk.conversation.connected(0.0)
+    assert talk.due()
+    assert not talk.conversation.blocked
+
+
+def test_new_is_what_can_be_sent_now(talk: Talk) -> None:
+    assert not talk.conversation.has_new
+    talk.write(b"1")
+    assert talk.conversation.has_new
+    opening, _ = talk.send()
+    assert not talk.conversation.has_new, "it waits for its session"
+    talk.hear(opening, Outcome.DONE, 1)
+    assert talk.conversation.has_new
+    talk.send()
+    talk.write(b"2")
+    assert not talk.conversation.has_new, "it waits for the batch under way"
+    talk.conversation.reads.append(Call("m", b"3", 100.0, bytes))
+    assert talk.conversation.has_new
+
+
 def test_a_refusal_is_not_followed_by_another_attempt_at_once(talk: Talk) -> None:
     talk.write(b"1")
     waits = []

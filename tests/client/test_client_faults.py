@@ -177,13 +177,16 @@ def test_calls_time_out_in_the_order_in_which_they_were_made(cluster: FakeCluste
     cluster.leader = None
     kv = connect(timeout_s=SHORT_S).kv
     order: list[int] = []
-    futures = []
+
+    def note(number: int) -> None:
+        with cluster.changed:
+            order.append(number)
+            cluster.changed.notify_all()
+
     for number in range(20):
         future = kv.submit_get("a") if number % 2 else kv.submit_put("a", b"")
-        future.add_done_callback(lambda _, number=number: order.append(number))
-        futures.append(future)
-    for future in futures:
-        assert isinstance(future.exception(), Unavailable)
+        future.add_done_callback(lambda done, number=number: note(number if done.exception(0) else -1))
+    cluster.wait_for(lambda: len(order) == 20)
     assert [number for number in order if number % 2] == list(range(1, 20, 2))
     assert [number for number in order if not number % 2] == list(range(0, 20, 2))
 
