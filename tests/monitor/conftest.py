@@ -48,6 +48,13 @@ class FakeNode:
         self._orders.put((kind, data))
         os.write(self._waker, b"x")
 
+    def settle(self) -> None:
+        """Return once all that was to be published has been."""
+        done = threading.Event()
+        self._orders.put(("settled", {"done": done}))
+        os.write(self._waker, b"x")
+        assert done.wait(WAIT_S), f"{self.id} does not publish"
+
     def leads(self, term: int) -> None:
         """Publish what a node publishes when it becomes leader."""
         self.publish("role", role="leader", term=term, leader=self.id, reason="election", prev_role="candidate")
@@ -92,7 +99,10 @@ class FakeNode:
             order = self._orders.get_nowait()
             if order is None:
                 return False
-            self._publisher.publish(order[0], **order[1])
+            if order[0] == "settled":
+                order[1]["done"].set()
+            else:
+                self._publisher.publish(order[0], **order[1])
         return True
 
     def _emit(self, event: events.Event) -> None:

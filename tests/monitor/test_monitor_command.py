@@ -136,6 +136,7 @@ def test_the_tail_comes_first_and_nodes_can_be_chosen(start, monitor):
         for node in (first, second):
             node.publish("log", level="INFO", message=f"{node.id} says {number}")
             node.publish("status", term=1)
+    second.settle()
     process = monitor("--plain", "--tail", "2", "--node", "n2")
     second.wait_for_subscriber()
     process.until(lambda text: text.count("\n") == 2, "the tail")

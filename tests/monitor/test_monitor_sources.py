@@ -59,6 +59,7 @@ def say(node, *texts: str) -> None:
 def test_a_late_watcher_gets_the_tail_and_then_follows(start, watch):
     node = start("n1")
     say(node, *"abcde")
+    node.settle()
     watcher = watch("n1", tail=2)
     watcher.until(lambda: len(watcher.shown) == 2, "the tail")
     say(node, "f")
