@@ -81,6 +81,18 @@ def test_calls_of_one_batch_expire_each_at_its_own_time(talk: Talk) -> None:
     assert third.result(0) == b"c"
 
 
+def test_what_is_under_way_is_told_before_what_waits(talk: Talk) -> None:
+    first = talk.write(b"1", 5.0)
+    talk.open()
+    talk.send()
+    second = talk.write(b"2", 5.0)
+    told: list[Call] = []
+    for call in (second, first):
+        call.add_done_callback(told.append)  # type: ignore[arg-type]
+    talk.at(6.0)
+    assert told == [first, second]
+
+
 def test_a_refusal_takes_back_what_an_attempt_put_in_doubt(talk: Talk) -> None:
     call = talk.write(b"1", 5.0)
     talk.open()

@@ -210,15 +210,16 @@ class Conversation:
             if errand.current is not None and errand.silent_at <= now:
                 self.route.silent(errand.attempts[errand.current], now)
                 errand.retry(now)
-        for queue in (self.writes, self.reads):
-            while queue and queue[0].deadline <= now:
-                queue.popleft().fail_waiting(self._unavailable())
         if self._writing and not self._writing.expire(
             now, self._unknown if self._writing.unresolved else self._unavailable
         ):
             self._finish(self._writing)
         if self._reading and not self._reading.expire(now, self._unavailable):
             self._finish(self._reading)
+        # What is under way was submitted before what waits, and is told first.
+        for queue in (self.writes, self.reads):
+            while queue and queue[0].deadline <= now:
+                queue.popleft().fail_waiting(self._unavailable())
         if self._opening and self._opening.current is None and not self.writes:
             self._finish(self._opening)
 
