@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from zraft.cli.find import find_config
-from zraft.cli.node import ConfigFile
+from zraft.cli.options import ConfigFile
 from zraft.cli.terminal import wants_colour
 from zraft.config import Config
 from zraft.errors import ConfigError

@@ -1,59 +1,69 @@
-"""``zraft node``: one node of a cluster, in this process."""
+"""``zraft node run``: one node of a cluster, in this process.
 
+It reads its own options: see `main`.
+"""
+
+import argparse
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import Any, NoReturn
 
 from zraft import config
 from zraft.cli.find import find_path
+from zraft.cli.requirements import check_libzmq
 from zraft.errors import ConfigError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="Else ZRAFT_CONFIG, .zraft/cluster.yaml, config/cluster.yaml."),
-]
+_STATUS_EVERY_MIN_S = 0.1
 
 
-@app.callback()
-def _node() -> None:
-    """Run one node by itself; zraft cluster runs them all."""
-
-
-@app.command("run")
-def run(
-    *,
-    node_id: Annotated[str, typer.Option("--id", metavar="NODE", help="Which node of the configuration to be.")],
-    config_file: ConfigFile = None,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Log at level DEBUG.")] = False,
-    log_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Instead of NODE.log in the log directory.")
-    ] = None,
-    status_every: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=0.1, help="Log a line of status this often.")
-    ] = None,
-    log_json: Annotated[
-        bool | None, typer.Option("--log-json/--log-text", help="JSON objects, one a line, or text.")
-    ] = None,
-    log_level: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help="TRACE, DEBUG, INFO, SUCCESS, WARNING or ERROR.")
-    ] = None,
-    supervised: Annotated[
-        int | None, typer.Option(hidden=True, metavar="PID", help="End when this parent does.")
-    ] = None,
-) -> None:
-    """Run a node until SIGTERM, which hands leadership over first."""
-    path = find_path(config_file)
-    level = log_level or ("DEBUG" if verbose else None)
-    settings = config.load(path, overrides={"log.level": level, "log.json": log_json})
-    if node_id not in {node.id for node in settings.nodes}:
-        known = ", ".join(node.id for node in settings.nodes)
-        raise ConfigError(f"{path}: there is no node {node_id!r} in it; its nodes are {known}")
-    settings = config.own_port(settings, node_id)
+def run_node(arguments: list[str]) -> int:
+    """Run a node until it is told to stop; return its exit code."""
+    options = _parser().parse_args(arguments)
+    path = find_path(options.config)
+    level = options.log_level or ("DEBUG" if options.verbose else None)
+    settings = config.load(path, overrides={"log.level": level, "log.json": options.log_json})
+    known = [node.id for node in settings.nodes]
+    if options.id not in known:
+        raise ConfigError(f"{path}: there is no node {options.id!r} in it; its nodes are {', '.join(known)}")
+    settings = config.own_port(settings, options.id)
+    check_libzmq()
 
     from zraft import logs, node  # noqa: PLC0415 - all of the above fails fast, before anything heavy is loaded
 
-    logs.configure(settings, node_id, file=log_file)
+    logs.configure(settings, options.id, file=options.log_file)
     logs.say_warnings(settings)
-    raise typer.Exit(node.run(settings, node_id, status_every_s=status_every, supervised=supervised))
+    return node.run(settings, options.id, status_every_s=options.status_every, supervised=options.supervised)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong as the other commands do."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="zraft node run",
+        description="Run a node until SIGTERM, which hands leadership over first.",
+        allow_abbrev=False,
+    )
+
+    def option(*names: str, **how: Any) -> None:
+        parser.add_argument(*names, **how)
+
+    option("--id", metavar="NODE", required=True, help="which node of the configuration to be")
+    option("--config", metavar="FILE", type=Path, help="else ZRAFT_CONFIG, .zraft/cluster.yaml, config/cluster.yaml")
+    option("-v", "--verbose", action="store_true", help="log at level DEBUG")
+    option("--log-file", metavar="FILE", type=Path, help="instead of NODE.log in the log directory")
+    option("--log-json", action=argparse.BooleanOptionalAction, help="one JSON object a line, or text")
+    option("--log-level", metavar="LEVEL", help="TRACE, DEBUG, INFO, SUCCESS, WARNING or ERROR")
+    option("--status-every", metavar="SECONDS", type=_seconds, help="log a line of status this often")
+    option("--supervised", metavar="PID", type=int, help=argparse.SUPPRESS)
+    return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not _STATUS_EVERY_MIN_S <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be at least {_STATUS_EVERY_MIN_S}, not {text}")
+    return seconds

@@ -8,7 +8,7 @@ import typer
 
 from zraft.cli.find import find_config
 from zraft.cli.monitor import chosen
-from zraft.cli.node import ConfigFile
+from zraft.cli.options import ConfigFile
 from zraft.cli.terminal import wants_colour
 from zraft.config import Config
 from zraft.errors import ConfigError, Unavailable
