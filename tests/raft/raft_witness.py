@@ -1,0 +1,169 @@
+"""What must hold between nodes, watched by somebody who sees them all (RELIABILITY's I1 to I13, as far as the core goes).
+
+The witness is told of every message, every step and every crash, and raises `AssertionError` with one sentence. It
+believes nobody: whatever a node promises is looked up in that node's durable image.
+"""
+
+from raft_disk import Disk
+
+from zraft.raft import invariants
+from zraft.raft.core import Raft
+from zraft.raft.leader import Leader
+from zraft.raft.membership import Memberships
+from zraft.raft.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    Heartbeat,
+    Message,
+    PreVote,
+    PreVoteResponse,
+    RequestVote,
+    RequestVoteResponse,
+)
+from zraft.raft.quorum import majority
+from zraft.raft.ready import ReadReady
+from zraft.raft.types import Entry, HardState, Index, Membership, NodeId, Role, Term
+
+
+class Witness:
+    """Sees all nodes and all disks, those of nodes that lost them too."""
+
+    def __init__(self, bootstrap: Membership) -> None:
+        self.bootstrap = bootstrap
+        self.disks: dict[tuple[NodeId, str], Disk] = {}
+        """Every data directory that ever was, by node and disk_id."""
+        self.ledger: list[Entry] = []
+        """What is committed, from index 1: grows, and never changes."""
+        self.leaders: dict[Term, NodeId] = {}
+        """Who led each term."""
+        self.rafts: dict[NodeId, Raft] = {}
+        """The nodes that run."""
+        self._before: dict[NodeId, invariants.Glimpse] = {}
+        self._reads: dict[int, Index] = {}
+
+    # -- what it is told -----------------------------------------------------------------------------------------------
+
+    def started(self, raft: Raft) -> None:
+        """Take note of a node that starts."""
+        self.rafts[raft.id] = raft
+        self._before[raft.id] = invariants.glimpse(raft)
+        self.stepped(raft)
+
+    def stopped(self, node: NodeId) -> None:
+        """Take note of a node that is gone."""
+        del self.rafts[node], self._before[node]
+
+    def stepped(self, raft: Raft) -> None:
+        """Check everything after anything has happened at `raft`."""
+        invariants.check_deep(raft)
+        before = self._before[raft.id]
+        invariants.check_step(before, raft)
+        after = self._before[raft.id] = invariants.glimpse(raft)
+        self._check_stable(raft)
+        self._check_membership(raft)
+        if after.role is Role.LEADER and (before.role, before.term) != (Role.LEADER, after.term):
+            self._elected(raft)
+        if after.commit_index > before.commit_index:
+            self._committed(raft, before.commit_index)
+        if (after.last, after.term) != (before.last, before.term):
+            self._check_log_matching(raft)
+
+    def sent(self, raft: Raft, target: NodeId, message: Message) -> None:
+        """Check that what `message` says of its sender is durable there (send-after-durable)."""
+        disk = self.disks[raft.id, raft.settings.disk_id]
+        durable, who = disk.hard_state, f"{raft.id} sends {target} {message}"
+        match message:
+            case PreVote():
+                assert message.term - 1 <= durable.term, f"{who}, on a term that is not durable"
+                return
+            case PreVoteResponse(granted=True):
+                return
+            case RequestVote():
+                assert durable == HardState(message.term, raft.id), f"{who}, its own vote is not durable"
+                assert disk.last == message.last, f"{who}, its log on disk ends at {disk.last}"
+            case RequestVoteResponse(granted=True):
+                assert durable == HardState(message.term, target), f"{who}, on disk is {durable}"
+            case AppendEntriesResponse(success=True):
+                found = disk.id_at(message.match_index)
+                assert found == message.hint, f"{who}, on disk is {found}"
+            case AppendEntries() | Heartbeat():
+                assert durable == HardState(message.term, raft.id), f"{who}, leadership that a crash would undo"
+                assert message.commit_index <= len(self.ledger), f"{who}, more than is committed"
+        assert message.term <= durable.term, f"{who}, in a term that is not durable"
+
+    def applied(self, raft: Raft, entries: list[Entry]) -> None:
+        """Check that what goes to the state machine is the committed sequence, without a gap or a repetition."""
+        first = raft.log.last_applied + 1
+        ours = self.ledger[first - 1 : first - 1 + len(entries)]
+        assert entries == ours, f"{raft.id} applies {entries}, committed is {ours}"
+
+    def read_asked(self, context: int) -> None:
+        """Remember how much was committed, in true time, when a read came in."""
+        self._reads[context] = len(self.ledger)
+
+    def read_confirmed(self, raft: Raft, read: ReadReady) -> None:
+        """Check that a confirmed read sees all that was committed when it came in; each is confirmed at most once."""
+        floor = self._reads.pop(read.context)
+        assert read.index >= floor, f"{raft.id} confirms read {read.context} at {read.index}: stale, {floor} committed"
+
+    # -- what must hold ------------------------------------------------------------------------------------------------
+
+    def _check_stable(self, raft: Raft) -> None:
+        disk, stable = self.disks[raft.id, raft.settings.disk_id], raft.log.stable_index
+        here = raft.log.slice(1, stable, 1 << 62)
+        assert disk.entries[:stable] == here, f"{raft.id} believes {stable} entries durable as it has them"
+        assert raft.durable == disk.hard_state, f"{raft.id} believes {raft.durable}, on disk is {disk.hard_state}"
+
+    def _check_membership(self, raft: Raft) -> None:
+        derived = Memberships(self.bootstrap)
+        derived.appended(raft.log.slice(1, raft.log.last_index, 1 << 62))
+        assert raft.memberships.current == derived.current, f"{raft.id} acts on a membership that is not its log's last"
+
+    def _elected(self, raft: Raft) -> None:
+        first = self.leaders.setdefault(raft.term, raft.id)
+        assert first == raft.id, f"two leaders in term {raft.term}: {first} and {raft.id} (paper §5.2)"
+        self._check_completeness(raft)
+
+    def _check_completeness(self, raft: Raft) -> None:
+        held = raft.log.slice(1, len(self.ledger), 1 << 62)
+        assert held == self.ledger, f"{raft.id} leads term {raft.term} without all that is committed (paper §5.4.3)"
+
+    def _committed(self, raft: Raft, before: Index) -> None:
+        upto = raft.log.commit_index
+        known = min(upto, len(self.ledger))
+        fresh = raft.log.slice(before + 1, known, 1 << 62)
+        assert fresh == self.ledger[before:known], f"{raft.id} commits other entries than were committed before"
+        if upto <= len(self.ledger):
+            return
+        assert isinstance(raft.role, Leader), f"{raft.id} commits {upto} as {raft.role.name}, before any leader did"
+        self.ledger.extend(raft.log.slice(len(self.ledger) + 1, upto, 1 << 62))
+        self._check_durable_quorum(raft, upto)
+        for other in self.rafts.values():
+            if isinstance(other.role, Leader) and other.term > raft.term:
+                self._check_completeness(other)
+
+    def _check_durable_quorum(self, raft: Raft, index: Index) -> None:
+        # Each committed entry up to here lies in the durable image of a majority, under the registered data directory.
+        current = raft.memberships.current
+        for voters in (current.voters, current.outgoing):
+            holders = [voter for voter in voters if self._durably_holds(voter, current.disk_ids.get(voter), index)]
+            needed = majority(len(voters)) if voters else 0
+            assert len(holders) >= needed, f"{raft.id} commits {index}, durable at {holders} alone"
+
+    def _durably_holds(self, voter: NodeId, disk_id: str | None, index: Index) -> bool:
+        disk = self.disks.get((voter, disk_id or ""))
+        return disk is not None and disk.entries[:index] == self.ledger[:index]
+
+    def _check_log_matching(self, raft: Raft) -> None:
+        ours = raft.log.slice(1, raft.log.last_index, 1 << 62)
+        for other in self.rafts.values():
+            theirs = other.log.slice(1, other.log.last_index, 1 << 62)
+            same = _last_common(ours, theirs)
+            assert ours[:same] == theirs[:same], f"{raft.id} and {other.id} share entry {same} but not all before it"
+
+
+def _last_common(ours: list[Entry], theirs: list[Entry]) -> Index:
+    for index in range(min(len(ours), len(theirs)), 0, -1):
+        if ours[index - 1].id == theirs[index - 1].id:
+            return index
+    return 0
