@@ -184,6 +184,7 @@ def test_without_a_cluster_every_verb_says_so_in_one_line(clusters: Clusters):
     for words in (("status",), ("down",), ("kill", "n1"), ("start", "leader")):
         assert "zraft cluster up" in clusters.run("cluster", *words, code=3).stderr
         assert "zraft cluster up" in clusters.run("cluster", *words, "--dir", "nowhere", code=3).stderr
+        assert "zraft cluster up" in clusters.run("cluster", *words, code=3, ZRAFT_DIR="nowhere").stderr
     assert not (clusters.place / "nowhere").exists()
 
 

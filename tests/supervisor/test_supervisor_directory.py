@@ -212,6 +212,11 @@ def test_the_environment_file_reaches_the_nodes_and_wins_over_the_environment(pl
     assert (launch.environment["X"], launch.environment["Y"]) == ("1", "2")
 
 
+def test_one_listen_port_for_several_nodes_is_refused(place: Path):
+    with pytest.raises(ConfigError, match="ZRAFT_CONTAINER_PORT: is the port of one node, and 3 would share it"):
+        prepared(Wish(directory=place / "d"), env={"ZRAFT_CONTAINER_PORT": "9000"})
+
+
 def test_an_environment_file_that_is_none_is_refused(place: Path):
     (place / "env").write_text("not an assignment\n")
     with pytest.raises(ConfigError, match="env:1"):

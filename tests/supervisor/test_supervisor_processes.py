@@ -228,8 +228,14 @@ def test_stop_lasts_until_start(fake: Fake):
     assert f"n3 (pid {pid}) stopped" in cluster.ask("stop", "n3").message
     assert not alive(pid)
     assert cluster.rows()["n3"] | {"reason": ""} == {
-        "node": "n3", "pid": None, "guard_pid": None, "state": "stopped", "restarts": 0,
-        "role": None, "term": None, "reason": "",
+        "node": "n3",
+        "pid": None,
+        "guard_pid": None,
+        "state": "stopped",
+        "restarts": 0,
+        "role": None,
+        "term": None,
+        "reason": "",
     }
     assert cluster.ask("stop", "n3").message == "n3 was stopped already"
     with pytest.raises(NotFound, match=r"n3 does not run \(stopped\)"):

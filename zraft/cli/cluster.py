@@ -107,7 +107,7 @@ def status(
         reply = line.ask("status", timeout_s=5)
     rows = reply.result["nodes"]
     if as_json:
-        print(json.dumps({**reply.result, "nodes": [{key: row[key] for key in _KEYS} for row in rows]}))
+        print(json.dumps({**reply.result, "nodes": [{key: row[key] for key in _KEYS} for row in rows]}, indent=2))
         return
     print(f"cluster {reply.result['cluster']} ({settings.path}, supervisor {reply.pid})")
     for text in _table(rows):
@@ -191,6 +191,8 @@ def _load(directory: Path | None, config_file: Path | None) -> Config:
     """Load the configuration of the cluster that is meant, running or not."""
     if directory is not None and config_file is not None:
         raise ConfigError("--dir and --config name two clusters; give one of them")
+    if config_file is None and not os.environ.get("ZRAFT_CONFIG") and os.environ.get("ZRAFT_DIR"):
+        directory = directory or run_directory()
     if directory is None:
         return config.load(find_path(config_file))
     if not (directory / FILE).exists():

@@ -23,6 +23,7 @@ from zraft.supervisor.loop import Supervisor
 from zraft.supervisor.output import Prefixer, Printer, wants_colour
 
 _FLUSH_S = 2.0
+_STDERR = (2,)
 
 
 class Wish(NamedTuple):
@@ -75,7 +76,7 @@ def prepare(wish: Wish, environment: dict[str, str], confirm: Callable[[str], bo
         environment |= config.read_env_file(wish.env_file)
     _put_scripts(environment, wish.scripts)
     if wish.file is not None:
-        settings = config.load(wish.file, env=environment)
+        settings = _load(wish.file, environment)
         if listens(settings.supervisor.control):
             raise ConfigError(already_running(str(wish.file)))
         return Launch(settings, environment, lock_data(settings), ("--config", settings.path), _notes(settings))
@@ -84,7 +85,7 @@ def prepare(wish: Wish, environment: dict[str, str], confirm: Callable[[str], bo
     lock = directory.open()
     try:
         reused = _fill(directory, wish, confirm)
-        settings = config.load(directory.file, env=environment)
+        settings = _load(directory.file, environment)
     except BaseException:
         lock.release()
         raise
@@ -98,7 +99,7 @@ def supervise(launch: Launch, *, log: Path | None = None, born_ms: float | None 
     sys.stdout.flush()
     fd = sys.stdout.fileno()
     names = [node.id for node in launch.settings.nodes]
-    printer = Printer(fd, Prefixer(names, colour=wants_colour(fd, launch.environment)), log)
+    printer = Printer(fd, Prefixer(names, colour=wants_colour(fd, launch.environment)), log, _STDERR if log else ())
     try:
         supervisor = Supervisor(launch.settings, printer, environment=launch.environment, born_ms=born_ms)
         return supervisor.run()
@@ -125,6 +126,16 @@ def _fill(directory: RunDirectory, wish: Wish, confirm: Callable[[str], bool]) -
         return True
     directory.create(wish.nodes or NODES_DEFAULT, wish.scripts)
     return False
+
+
+def _load(file: Path, environment: dict[str, str]) -> Config:
+    """Load the configuration as the nodes will see it."""
+    settings = config.load(file, env=environment)
+    if len(settings.nodes) > 1 and environment.get("ZRAFT_CONTAINER_PORT"):
+        raise ConfigError(
+            f"ZRAFT_CONTAINER_PORT: is the port of one node, and {len(settings.nodes)} would share it; unset it"
+        )
+    return config.own_port(settings, settings.nodes[0].id, env=environment)
 
 
 def _put_scripts(environment: dict[str, str], scripts: Scripts) -> None:

@@ -70,10 +70,13 @@ class Printer:
         Makes the lines.
     log
         The file behind `fd`, when it is a log file that must not grow without bound.
+    others
+        Further descriptors of that file, which go along when it is begun anew.
     """
 
-    def __init__(self, fd: int, prefixer: Prefixer, log: Path | None = None) -> None:
+    def __init__(self, fd: int, prefixer: Prefixer, log: Path | None = None, others: tuple[int, ...] = ()) -> None:
         self._fd = fd
+        self._others = others
         self._prefixer = prefixer
         self._log = log
         self._waiting: deque[bytes] = deque()
@@ -155,5 +158,6 @@ class Printer:
     def _set_aside(self, log: Path) -> None:
         os.replace(log, log.with_name(log.name + ".1"))
         fresh = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        os.dup2(fresh, self._fd)
+        for fd in (self._fd, *self._others):
+            os.dup2(fresh, fd)
         os.close(fresh)
