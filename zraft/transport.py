@@ -34,7 +34,7 @@ SUBSCRIPTIONS_MAX = 1_000
 """Topics that subscribers may hold before the event socket is made anew."""
 REJECTED_EVERY_MS = 1_000
 """How often a socket may have a line about what was dropped on it."""
-_SUBSCRIPTION_BYTES_MAX = len("SUBSCRIBE") + 64 + len("/") + max(map(len, events.KINDS))
+_SUBSCRIPTION_BYTES_MAX = len("\x09SUBSCRIBE") + 64 + len("/") + max(map(len, events.KINDS))
 """What the event socket takes as one frame: a subscription to the longest topic there is, node and kind, and no more.
 
 ZeroMQ remembers every byte of every topic, so this and `SUBSCRIPTIONS_MAX` bound what strangers can make it remember. A
