@@ -5,6 +5,7 @@ import pytest
 from zraft import config
 from zraft.config.schema import OPTIONS
 from zraft.errors import ConfigError
+from zraft.hooks import decide
 
 SAMPLES = {
     "cluster.name": ("other", "other"),
@@ -193,6 +194,7 @@ class TestOtherVariables:
 
     def test_hook_variables_are_never_configuration(self, load):
         assert not set(config.HOOK_VARIABLES) & set(config.VARIABLES)
+        assert {*config.HOOK_VARIABLES, "ZRAFT_CONFIG"} == set(decide.VARIABLES)
         assert load(env={name: "1" for name in config.HOOK_VARIABLES}) == load()
 
     def test_variables_of_the_command_line_are_known(self, load):

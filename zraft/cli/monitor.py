@@ -1,5 +1,6 @@
 """``zraft monitor``: watch what a cluster does."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -7,12 +8,12 @@ import typer
 
 from zraft.cli.find import find_config
 from zraft.cli.options import ConfigFile
-from zraft.cli.terminal import wants_colour
 from zraft.config import Config
 from zraft.errors import ConfigError
 from zraft.monitor import lines
 from zraft.monitor.run import Display, Drawing, Lines, lost_notice, once, watch
 from zraft.monitor.screen import Screen
+from zraft.supervisor.output import wants_colour
 
 app = typer.Typer(add_completion=False)
 
@@ -37,7 +38,7 @@ def monitor(
     names = chosen(config, node or [])
     width = max(map(len, names))
     if once_:
-        print("\n".join(once(config, names, colour=wants_colour())))
+        print("\n".join(once(config, names, colour=wants_colour(sys.stdout.fileno(), os.environ))))
     elif json:
         watch(config, names, Lines(lines.as_json, lambda _: True), tail=tail, wants=lambda _: True)
     elif plain or not sys.stdout.isatty():
@@ -45,7 +46,7 @@ def monitor(
         watch(config, names, display, tail=tail, wants=lines.is_shown)
     else:
         title = f"zraft monitor: {config.cluster.name}, {len(names)} nodes ({config.path})"
-        with Screen(title, colour=wants_colour()) as screen:
+        with Screen(title, colour=wants_colour(sys.stdout.fileno(), os.environ)) as screen:
             drawing: Display = Drawing(screen, width, config.monitor.refresh_ms)
             watch(config, names, drawing, tail=tail, wants=lines.is_shown)
 

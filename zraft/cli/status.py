@@ -1,5 +1,7 @@
 """``zraft status``: what the nodes say of themselves."""
 
+import os
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -9,13 +11,13 @@ import typer
 from zraft.cli.find import find_config
 from zraft.cli.monitor import chosen
 from zraft.cli.options import ConfigFile
-from zraft.cli.terminal import wants_colour
 from zraft.config import Config
 from zraft.errors import ConfigError, Unavailable
 from zraft.monitor.statuses import ask
 from zraft.monitor.table import Line, duration, grid, text_or_dash
 from zraft.printable import one_line
 from zraft.requests import Status
+from zraft.supervisor.output import wants_colour
 
 app = typer.Typer(add_completion=False)
 
@@ -64,7 +66,7 @@ def status(
     if json:
         print(as_json(config, answers, with_log=node is not None and log is not None))
     elif node is None:
-        print("\n".join(table(config, answers, colour=wants_colour())))
+        print("\n".join(table(config, answers, colour=wants_colour(sys.stdout.fileno(), os.environ))))
     elif (answer := answers[node]) is not None:
         print("\n".join(block(answer)))
     if not any(answers.values()):
