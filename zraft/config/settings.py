@@ -111,7 +111,7 @@ class Settings:
         if not isinstance(item, dict):
             self.mistakes.append(f"{at}: {name}: must have {', '.join(_NODE_FIELDS)}; it is {_show(item)}")
             return {}
-        for key in item.keys() - _NODE_FIELDS.keys():
+        for key in [key for key in item if key not in _NODE_FIELDS]:
             there = layer.at("nodes", number, key)
             self.mistakes.append(
                 f"{there}: {name}.{key}: no such key{nearest(key, _NODE_FIELDS)}; correct or remove it"
