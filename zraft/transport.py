@@ -51,6 +51,8 @@ SocketOptions = dict[int, int | bytes]
 _BOUNDED: SocketOptions = {
     zmq.MAXMSGSIZE: codec.FRAME_BYTES_MAX,
     zmq.HANDSHAKE_IVL: 3_000,
+}
+ON_TCP: SocketOptions = {
     zmq.HEARTBEAT_IVL: 1_000,
     zmq.HEARTBEAT_TIMEOUT: 3_000,
     zmq.HEARTBEAT_TTL: 3_000,
@@ -59,12 +61,17 @@ _BOUNDED: SocketOptions = {
     zmq.TCP_KEEPALIVE_INTVL: 30,
     zmq.TCP_KEEPALIVE_CNT: 3,
 }
-PEERS_IN: SocketOptions = _BOUNDED | {
-    zmq.ROUTER_MANDATORY: 1,
-    zmq.LINGER: 0,
-    zmq.RCVHWM: PEER_QUEUE_MAX,
-    zmq.SNDHWM: 1,
-}
+"""Besides, on tcp endpoints: on ipc the kernel itself tells of an end that has died, and one that is paused lives."""
+PEERS_IN: SocketOptions = (
+    _BOUNDED
+    | {
+        zmq.ROUTER_MANDATORY: 1,
+        zmq.ROUTER_HANDOVER: 1,  # A peer that connects anew must not wait until its old pipe is found dead. We answer nobody here.
+        zmq.LINGER: 0,
+        zmq.RCVHWM: PEER_QUEUE_MAX,
+        zmq.SNDHWM: 1,
+    }
+)
 PEER_OUT: SocketOptions = _BOUNDED | {
     zmq.IMMEDIATE: 1,
     zmq.LINGER: 0,
@@ -254,7 +261,7 @@ class Transport:
         self.events.disable_monitor()
         self.events.close(0)
         self._topics.clear()
-        self.events = self._socket(zmq.XPUB, EVENTS)
+        self.events = self._socket(zmq.XPUB, EVENTS, self._me.events)
         bind_held(self.events, self._me.events, f"event socket of {self._me.id}")
 
     # -- sockets -------------------------------------------------------------------------------------------------------
@@ -274,21 +281,23 @@ class Transport:
             else:
                 yield routing_id, received
 
-    def _socket(self, kind: int, options: SocketOptions) -> zmq.Socket[bytes]:
+    def _socket(self, kind: int, options: SocketOptions, endpoint: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
+        if endpoint.startswith("tcp://"):
+            options = options | ON_TCP
         for option, value in options.items():  # Before bind and connect: most act only then.
             socket.set(option, value)
         return socket
 
     def _bound(self, kind: int, options: SocketOptions, endpoint: str, purpose: str) -> zmq.Socket[bytes]:
-        socket = self._socket(kind, options)
+        socket = self._socket(kind, options, endpoint)
         lock = bind(socket, endpoint, f"{purpose} of {self._me.id}")
         if lock is not None:
             self._locks.append(lock)
         return socket
 
     def _connected(self, peer: Node, identity: bytes) -> zmq.Socket[bytes]:
-        socket = self._socket(zmq.DEALER, PEER_OUT | {zmq.ROUTING_ID: identity})
+        socket = self._socket(zmq.DEALER, PEER_OUT | {zmq.ROUTING_ID: identity}, peer.peer)
         socket.connect(peer.peer)
         return socket
 

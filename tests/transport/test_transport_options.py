@@ -32,8 +32,8 @@ TABLE = {
         {zmq.LINGER: 500, zmq.SNDHWM: 10_000, zmq.RCVHWM: 1_000, zmq.MAXMSGSIZE: 83},
     ),
 }
-EVERY_SOCKET = {
-    zmq.HANDSHAKE_IVL: 3_000,
+EVERY_SOCKET = {zmq.HANDSHAKE_IVL: 3_000}
+ON_TCP = {
     zmq.HEARTBEAT_IVL: 1_000,
     zmq.HEARTBEAT_TIMEOUT: 3_000,
     zmq.HEARTBEAT_TTL: 3_000,
@@ -49,13 +49,18 @@ def socket_of(station: Station, name: str) -> zmq.Socket[bytes]:
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_a_socket_has_its_type_and_options(ends: Ends, name: str) -> None:
-    station = ends.one()
+@pytest.mark.parametrize("wire", ["tcp", "ipc"])
+def test_a_socket_has_its_type_and_options(ends: Ends, name: str, wire: str) -> None:
+    station = ends.one(wire)
     found = socket_of(station, name)
     kind, options = TABLE[name]
     assert found.type == kind
-    wanted = EVERY_SOCKET | options
+    wanted = EVERY_SOCKET | options | (ON_TCP if wire == "tcp" else {})
     assert {option: found.get(option) for option in wanted} == wanted
+
+
+def test_on_ipc_nobody_is_cut_off_for_being_paused(ends: Ends) -> None:
+    assert ends.one("ipc").transport.peers_in.get(zmq.HEARTBEAT_IVL) == 0
 
 
 def test_a_dealer_is_named_after_node_and_process_start(ends: Ends) -> None:
