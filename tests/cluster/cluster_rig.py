@@ -42,7 +42,7 @@ class Clusters:
         self.place = place
         self.directory = place / ".zraft"
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("ZRAFT_")}
-        self.environment["PYTHONPATH"] = str(ROOT)
+        self.environment |= {"PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(place)}
         self.pids: set[int] = set()
         """Everything that was ever seen to run."""
         self.foreground: subprocess.Popen[str] | None = None

@@ -1,5 +1,6 @@
 """The life of a whole cluster: up, again, detached, refused, stopped and killed; with real nodes."""
 
+import json
 import os
 import re
 import signal
@@ -100,7 +101,7 @@ def test_up_again_uses_the_data_and_fresh_starts_over(clusters: Clusters):
     assert "holds a cluster of 1" in clusters.run("cluster", "up", "--nodes", "3", code=2).stderr
     assert "--yes" in clusters.run("cluster", "up", "--fresh", code=2).stderr
     lines = clusters.run("cluster", "up", "--detach").stdout.splitlines()
-    assert lines[0] == f"using the data of 1 nodes in {clusters.directory} again (--fresh starts over)"
+    assert lines[0] == f"using the data of 1 node in {clusters.directory} again (--fresh starts over)"
     assert clusters.run("kv", "get", "city").stdout.strip() == "Lisbon"
     clusters.remember()
     clusters.say("down")
@@ -203,6 +204,19 @@ def test_without_a_cluster_every_verb_says_so_in_one_line(clusters: Clusters):
 def test_wrong_flags_end_in_one_line_and_start_nothing(clusters: Clusters, words: tuple[str, ...], text: str):
     assert text in clusters.run("cluster", "up", *words, code=2).stderr
     assert not clusters.directory.exists()
+
+
+def test_a_directory_too_deep_for_sockets_works_all_the_same(clusters: Clusters):
+    deep = str(clusters.place / ("deep" * 30))
+    assert READY.fullmatch(clusters.say("up", "--nodes", "1", "--detach", "--dir", deep))
+    clusters.run("cluster", "kill", "leader", "--dir", deep)
+    clusters.pids |= {
+        row["pid"]
+        for row in json.loads(clusters.run("cluster", "status", "--json", "--dir", deep).stdout)["nodes"]
+        if row["pid"]
+    }
+    assert "nothing of the cluster runs" in clusters.say("down", "--dir", deep)
+    assert clusters.left() == []
 
 
 def test_a_stale_pid_or_socket_does_not_keep_it_from_starting(clusters: Clusters):

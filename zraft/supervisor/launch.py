@@ -158,4 +158,5 @@ def _notes(settings: Config) -> tuple[str, ...]:
 def _reuse(directory: RunDirectory, settings: Config) -> str:
     has_data = any(settings.data_directory(node.id).exists() for node in settings.nodes)
     what = "the data" if has_data else "the configuration"
-    return f"using {what} of {len(settings.nodes)} nodes in {directory.path} again (--fresh starts over)"
+    count = len(settings.nodes)
+    return f"using {what} of {count} node{'s' if count > 1 else ''} in {directory.path} again (--fresh starts over)"

@@ -59,9 +59,9 @@ class Stream:
         try:
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         except OSError:
-            self.wide = False  # Beyond the user's share of pipe memory: the size it has will do.
+            self.widened = False  # Beyond the user's share of pipe memory: the size it has will do.
         else:
-            self.wide = True
+            self.widened = True
 
     def read(self) -> bool:
         """Deliver what is there, up to a bound; False once the pipe has ended and is closed."""
