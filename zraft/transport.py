@@ -15,7 +15,7 @@ import msgspec
 import zmq
 from loguru import logger
 
-from zraft import codec, events
+from zraft import codec, events, frames
 from zraft.codec import Codec, Received
 from zraft.config import Node
 from zraft.endpoints import Lock, bind, bind_held
@@ -42,9 +42,6 @@ subscriber's handshake needs 25 bytes, so it is never cut.
 """
 _UNBIND_MS_MAX = 1_000
 """How long the I/O thread may take to let go of an endpoint; it takes a few milliseconds."""
-
-_NOBLOCK = int(zmq.NOBLOCK)
-_NOBLOCK_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 
 SocketOptions = dict[int, int | bytes]
 
@@ -180,7 +177,7 @@ class Transport:
         if self._encoded is None or self._encoded[0] is not message:
             self._encoded = (message, self._codec.encode(message))  # Followers in step get the same message.
         try:
-            _send(socket, self._encoded[1])
+            frames.send(socket, self._encoded[1])
         except zmq.Again:
             self.dropped[target] += 1
             return False
@@ -209,7 +206,7 @@ class Transport:
     def reply(self, client: bytes, reply: Reply) -> None:
         """Answer a client; when it has gone, or takes nothing, that is counted, and it may ask again."""
         try:
-            _send(self.clients, [client, *self._codec.encode(reply)])
+            frames.send(self.clients, [client, *self._codec.encode(reply)])
         except zmq.ZMQError as error:  # EAGAIN: its queue is full. EHOSTUNREACH: it has gone.
             self.dropped["clients"] += 1
             self._rejected("client", f"a reply could not be sent: {error.strerror}")
@@ -219,7 +216,7 @@ class Transport:
     def publish(self, event: events.Event) -> None:
         """Publish to whoever subscribes."""
         try:
-            _send(self.events, events.encode(event))
+            frames.send(self.events, events.encode(event))
         except zmq.Again:
             self.dropped["events"] += 1
 
@@ -236,7 +233,7 @@ class Transport:
         """
         for _ in range(SUBSCRIPTIONS_MAX):
             try:
-                frame = self.events.recv(_NOBLOCK)
+                frame = self.events.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return False
             if frame[:1] == b"\x01":
@@ -271,11 +268,11 @@ class Transport:
     ) -> Iterator[tuple[bytes, Received]]:
         for _ in range(count_max):
             try:
-                routing_id, *frames = _receive(socket)
+                routing_id, *found = frames.receive(socket)
             except zmq.Again:
                 return
             try:
-                received = self._codec.decode(frames, kinds)
+                received = self._codec.decode(found, kinds)
             except ProtocolError as error:
                 self._rejected(name, str(error))
             else:
@@ -300,22 +297,3 @@ class Transport:
         socket = self._socket(zmq.DEALER, PEER_OUT | {zmq.ROUTING_ID: identity}, peer.peer)
         socket.connect(peer.peer)
         return socket
-
-
-# As `send_multipart` and `recv_multipart` do, without what these spend on every frame: most of the time of a small message.
-
-
-def _send(socket: zmq.Socket[bytes], frames: list[bytes]) -> None:
-    *heads, last = frames
-    for frame in heads:
-        socket.send(frame, _NOBLOCK_MORE)
-    socket.send(last, _NOBLOCK)
-
-
-def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:
-    frame = socket.recv(_NOBLOCK, copy=False)
-    frames = [frame.bytes]
-    while frame.more:
-        frame = socket.recv(_NOBLOCK, copy=False)
-        frames.append(frame.bytes)
-    return frames

@@ -12,6 +12,7 @@ import weakref
 
 import zmq
 
+from zraft import frames
 from zraft.client.calls import Call
 from zraft.client.conversation import Conversation
 from zraft.client.errands import Errand
@@ -193,17 +194,17 @@ class Connection:
     def _attempt(self, errand: Errand, codec: Codec, now: float) -> bool:
         """Hand `errand` to the best node that has a connection; False when none has."""
         id = self._conversation.new_id()
-        frames = errand.frames(codec, id)
+        parts = errand.frames(codec, id)
         for node in self._conversation.route.order(now, errand.avoid):
-            if self._send(self._links[node], frames):
+            if self._send(self._links[node], parts):
                 self._conversation.sent(errand, id, node, now)
                 return True
             self._conversation.route.unreachable(node)
         return False
 
-    def _send(self, link: _Link, frames: list[bytes]) -> bool:
+    def _send(self, link: _Link, parts: list[bytes]) -> bool:
         try:
-            link.socket.send_multipart(frames, zmq.NOBLOCK)
+            frames.send(link.socket, parts)
         except zmq.Again:
             return False
         return True
@@ -227,14 +228,14 @@ class Connection:
         """Take in what a node says; True when that told us the cluster, and all links are new."""
         for _ in range(_MESSAGES_PER_TURN):
             try:
-                frames = link.socket.recv_multipart(zmq.NOBLOCK)
+                parts = frames.receive(link.socket)
             except zmq.Again:
                 return False
             try:
                 if self._codec is None:
-                    self._settle(self._greeter.heard(name, frames))
+                    self._settle(self._greeter.heard(name, parts))
                     return True
-                reply = self._codec.decode(frames, REPLY_KINDS).message
+                reply = self._codec.decode(parts, REPLY_KINDS).message
             except (ProtocolError, zmq.ZMQError) as error:
                 self._conversation.route.strange(name, str(error))
                 continue
