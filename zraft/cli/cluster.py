@@ -23,6 +23,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 _KEYS = ("node", "pid", "guard_pid", "state", "restarts", "role", "term")
 _COLUMNS = ("node", "state", "role", "term", "pid", "guard", "restarts")
 _FOLLOW_TAIL = 20
+_TWO = "--dir and --config name two clusters; give one of them"
 _CHECKOUT = Path("config") / FILE
 
 Directory = Annotated[
@@ -67,19 +68,11 @@ def up(
     Without --config it needs no configuration: it makes a run directory with everything in it. The second time it uses
     that directory's data again. Ctrl-C stops all nodes cleanly, a second one kills them.
     """
-    file = config_file
-    if file is None and directory is None and nodes is None and os.environ.get("ZRAFT_CONFIG"):
-        file = Path(os.environ["ZRAFT_CONFIG"])
+    file = _named_file(config_file, wants_directory=directory is not None or nodes is not None)
     if file is not None and directory is not None:
-        raise ConfigError("--dir and --config name two clusters; give one of them")
-    wish = launch.Wish(
-        nodes,
-        None if file else directory or run_directory(),
-        file,
-        fresh,
-        Scripts(leader_script, follower_script),
-        env_file,
-    )
+        raise ConfigError(_TWO)
+    place = None if file else directory or run_directory()
+    wish = launch.Wish(nodes, place, file, fresh, Scripts(leader_script, follower_script), env_file)
     prepared = launch.prepare(wish, dict(os.environ), lambda question: yes or _confirm(question))
     for note in prepared.notes:
         print(note)
@@ -181,6 +174,12 @@ def logs(
         print(heads.head(line.node) + line.text if heads else line.text, flush=True)
 
 
+def _named_file(option: Path | None, *, wants_directory: bool) -> Path | None:
+    """Return the configuration that `up` is to supervise; ZRAFT_CONFIG counts only when no run directory is asked for."""
+    variable = os.environ.get("ZRAFT_CONFIG")
+    return option or (Path(variable) if variable and not wants_directory else None)
+
+
 def _tell(verb: str, node: str, directory: Path | None, config_file: Path | None) -> None:
     settings = _find(directory, config_file)
     with Line(settings.supervisor.control) as line:
@@ -190,7 +189,7 @@ def _tell(verb: str, node: str, directory: Path | None, config_file: Path | None
 def _load(directory: Path | None, config_file: Path | None) -> Config:
     """Load the configuration of the cluster that is meant, running or not."""
     if directory is not None and config_file is not None:
-        raise ConfigError("--dir and --config name two clusters; give one of them")
+        raise ConfigError(_TWO)
     if config_file is None and not os.environ.get("ZRAFT_CONFIG") and os.environ.get("ZRAFT_DIR"):
         directory = directory or run_directory()
     if directory is None:

@@ -85,7 +85,6 @@ class Supervisor:
         random: Random | None = None,
     ) -> None:
         self.stop_ms: float = max(config.hooks.grace_ms, config.hooks.timeout_ms) + STOP_MARGIN_MS
-        self.members: dict[NodeId, Member] = {}
         self._config = config
         self._printer = printer
         self._environment = {**environment, "PYTHONUNBUFFERED": "1"}
@@ -112,16 +111,7 @@ class Supervisor:
         self._rejected = (0, -math.inf)
         """Strange control messages that were reported, and when."""
         random = random or Random()  # noqa: S311 - jitter
-        limits = config.supervisor
-        for node in config.nodes:
-            self.members[node.id] = Member(
-                node.id,
-                self._spawn,
-                Backoff(limits.backoff_lower_ms, limits.backoff_upper_ms, random),
-                hung_after_ms=limits.hung_after_ms,
-                stop_ms=self.stop_ms,
-                note=self._note,
-            )
+        self.members: dict[NodeId, Member] = {node.id: self._member(node.id, random) for node in config.nodes}
 
     # What `zraft cluster up` calls.
 
@@ -318,6 +308,17 @@ class Supervisor:
         self._tasks = [task for task in self._tasks if not task.ended]
 
     # Helpers.
+
+    def _member(self, node_id: NodeId, random: Random) -> Member:
+        limits = self._config.supervisor
+        return Member(
+            node_id,
+            self._spawn,
+            Backoff(limits.backoff_lower_ms, limits.backoff_upper_ms, random),
+            hung_after_ms=limits.hung_after_ms,
+            stop_ms=self.stop_ms,
+            note=self._note,
+        )
 
     def _spawn(self, node_id: NodeId) -> NodeProcess:
         deliver = partial(self._printer.line, node_id)
