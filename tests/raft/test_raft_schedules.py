@@ -42,6 +42,8 @@ class Chaos:
         if dice.random() < 0.6:
             self.rig.campaign("n1")  # Some histories begin in peace.
             self.rig.stabilize()
+        turns = dice.choice((1, 0.5, 0.1))
+        self.rig.turns_now = lambda: dice.random() < turns
         faults: dict[Callable[[], None], float] = {
             self.lose: 4,
             self.duplicate: 4,
@@ -56,6 +58,7 @@ class Chaos:
             self.deliver: 60,
             self.write_disk: 25,
             self.pass_time: 10,
+            self.turn: 10,
             self.propose: 6,
             self.read: 3,
             self.restart: 5,
@@ -83,6 +86,10 @@ class Chaos:
         busy = [id for id in self.rig.rafts if self.rig.disks[id].waiting and not self.rig.disks[id].held]
         if busy:
             self.rig.disk_step(self.dice.choice(busy))
+
+    def turn(self) -> None:
+        if self.rig.rafts:
+            self.rig.turn(self.dice.choice(sorted(self.rig.rafts)))
 
     def pass_time(self) -> None:
         """Let time pass up to the next deadline, or a little."""
@@ -161,11 +168,13 @@ class Chaos:
         """Mend everything: there is a leader soon, it commits, and all logs become equal."""
         rig = self.rig
         rig.cut.clear()
+        rig.turns_now = lambda: True
         for disk in rig.disks.values():
             disk.held = False
         for id in rig.ids:
             if id not in rig.rafts:
                 rig.start(id)
+            rig.turn(id)
         rig.stabilize()
         until = rig.now + HEAL_WITHIN_MS
         while not self._is_writable() and rig.now < until:

@@ -160,8 +160,6 @@ class Raft(State):
             # Entries of this write that have been truncated since are not durable *as our log has them*, even if others
             # with the same index have taken their place.
             cuts = [later.truncate_from for later in self._in_flight if later.truncate_from is not None]
-            if self.log.truncation_waits_from is not None:
-                cuts.append(self.log.truncation_waits_from)
             self.log.stabilize(min([write.last_index, *(cut - 1 for cut in cuts)]))
         role = self.role
         if isinstance(role, Leader):

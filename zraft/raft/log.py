@@ -118,13 +118,8 @@ class Log:
         self.handed_index = self.last_index
         return truncate_from, entries
 
-    @property
-    def truncation_waits_from(self) -> Index | None:
-        """Where the next `Write` will truncate the disk, if anywhere."""
-        return self._truncate_from
-
     def stabilize(self, index: Index) -> None:
-        """Note that entries up to `index` are durable here."""
+        """Note that entries up to `index` are durable here, except what was truncated since it was handed to the disk."""
         self.stable_index = max(self.stable_index, min(index, self.handed_index))
 
     def commit(self, index: Index) -> None:
