@@ -1,0 +1,67 @@
+"""What the README shows works as it is written there."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+ZRAFT = [sys.executable, "-m", "zraft"]
+
+
+def blocks(language: str) -> list[str]:
+    """Return the fenced blocks of `language`, in the README's order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """Give a directory in which a cluster of three runs, and a `zraft` on the path."""
+    with tempfile.TemporaryDirectory(prefix="zr-") as folder:
+        here = Path(folder)
+        program = here / "bin" / "zraft"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m zraft "$@"\n')
+        program.chmod(0o755)
+        run(here, *ZRAFT, "cluster", "up", "--nodes", "3", "--detach")
+        try:
+            yield here
+        finally:
+            run(here, *ZRAFT, "cluster", "down")
+
+
+def run(place: Path, *words: str) -> str:
+    """Run a program there and return what it prints; it must succeed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ZRAFT_")}
+    environment |= {"PYTHONPATH": str(ROOT), "PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, (words, done)
+    return done.stdout
+
+
+@pytest.mark.processes
+def test_the_python_example(place: Path) -> None:
+    (example,) = blocks("python")
+    printed = run(place, sys.executable, "-c", example).splitlines()
+    assert printed[0] == "b'1'"
+    assert "create_revision" in printed[1]
+    assert int(printed[2]) == 1_001, "a thousand and one changes to a fresh store"
+    assert printed[3] == "['colour', 'numbers'] None"
+
+
+@pytest.mark.processes
+def test_the_commands_for_the_third_terminal(place: Path) -> None:
+    (commands,) = [block for block in blocks("sh") if "zraft kv put" in block]
+    printed = run(place, "sh", "-e", "-c", commands)
+    assert printed.count("hello") == 2, "the value is there before and after the leader is killed"
+
+
+def test_the_one_command_that_passes_the_tests_is_the_one_that_continuous_integration_runs() -> None:
+    assert "scripts/test\n" in blocks("sh")
+    assert "scripts/test" in (ROOT / ".ci" / "run").read_text()
