@@ -184,12 +184,12 @@ class Replica:
     # -- the turn ------------------------------------------------------------------------------------------------------
 
     def turn(self) -> None:
-        """Carry out all that is ready, except that entries are applied a bounded amount at a time."""
+        """Carry out all that is ready, except that entries are applied, and reads answered, a bounded amount at a time."""
         self.busy = False
         while not self.busy and (ready := self.raft.ready()) is not None:
             self._carry_out(ready)
             self.busy = bool(ready.committed) and self.raft.log.last_applied < self.raft.log.commit_index
-        self.serving.answer_reads()
+        self.busy = self.serving.answer_reads(self._world.clock.now_ms) or self.busy
         invariants.check(self.raft)
         if self.raft.is_established != self._was_established:
             self._was_established = self.raft.is_established

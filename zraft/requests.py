@@ -6,7 +6,7 @@ node, by whoever applies it. Every answer is a `Reply` with the request's `id`.
 """
 
 from enum import IntEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -14,6 +14,8 @@ from zraft.raft.types import NodeId
 
 BATCH_BYTES_MAX = 12 << 20
 """What one batch may hold, so that the entry it becomes always fits into one message between nodes."""
+CALLS_MAX = 16_384
+"""Commands in one batch, or queries in one request: a node works on them in one go, and must not miss its heartbeats."""
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
@@ -68,8 +70,8 @@ class Queries(msgspec.Struct, frozen=True, array_like=True):
     """Linearizable reads of one machine (thesis §6.4); the results come in the same order."""
 
     id: int
-    machine: str
-    queries: list[bytes]
+    machine: Annotated[str, msgspec.Meta(max_length=64)]
+    queries: Annotated[list[bytes], msgspec.Meta(max_length=CALLS_MAX)]
 
 
 class StatusRequest(msgspec.Struct, frozen=True, array_like=True):

@@ -5,7 +5,8 @@ session and sequence, and gets what the first application gave.
 """
 
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import msgspec
 
@@ -15,6 +16,7 @@ from zraft.raft.ready import ReadReady
 from zraft.raft.types import Entry, EntryId, EntryKind, Index
 from zraft.requests import (
     BATCH_BYTES_MAX,
+    CALLS_MAX,
     Batch,
     CloseSession,
     Commands,
@@ -27,8 +29,23 @@ from zraft.requests import (
 )
 from zraft.seams import Network
 
-_decode_batch = msgspec.msgpack.Decoder(Batch).decode
+ANSWERING_MS_MAX = 20
+"""How long one turn may answer reads, so that no heartbeat waits for longer."""
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class _Proposed(Batch, frozen=True):
+    """A batch as it may come in at the door.
+
+    The log takes any batch, so that all nodes read it alike whatever their limits; what is too much for one turn must
+    therefore never get into it.
+    """
+
+    machine: Annotated[str, msgspec.Meta(max_length=64)]
+    commands: Annotated[list[bytes], msgspec.Meta(max_length=CALLS_MAX)]
+
+
+_decode_batch = msgspec.msgpack.Decoder(_Proposed).decode
 
 
 class _Proposal(msgspec.Struct, frozen=True):
@@ -113,15 +130,21 @@ class Serving:
         for read in reads:
             self._confirmed.append((read.index, self._reads.pop(read.context)))
 
-    def answer_reads(self) -> None:
-        """Answer the confirmed reads whose index is applied; indices rise along the queue."""
-        while self._confirmed and self._confirmed[0][0] <= self._raft.log.last_applied:
+    def answer_reads(self, now_ms: Callable[[], float]) -> bool:
+        """Answer the confirmed reads whose index is applied, for a bounded time; True when more could be at once."""
+        if not self._confirmed:
+            return False
+        until = now_ms() + ANSWERING_MS_MAX
+        while self._confirmed and self._confirmed[0][0] <= self._raft.log.last_applied:  # Indices rise along the queue.
+            if now_ms() > until:
+                return True
             _, read = self._confirmed.popleft()
             asked = read.asked
             result = self._machines.query_all(asked.machine, asked.queries)
             self._network.reply(
                 read.client, Reply(asked.id, result.outcome, result.value, self._raft.leader, result.message)
             )
+        return False
 
     def leadership_lost(self) -> None:
         """Tell everybody who waits that this node can't finish it: reads never happened, commands may yet commit."""

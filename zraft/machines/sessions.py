@@ -17,8 +17,11 @@ from zraft.machines.table import Session, Table
 from zraft.raft.types import Entry, EntryKind, Index, Membership, NodeId, Term
 from zraft.requests import Answer, Batch, Outcome, SessionChange
 
-REPLY_BYTES_MAX = 8 << 20
-"""Answers to queries that would make a reply longer than this are deferred: the client asks again for them."""
+REPLY_BYTES_MAX = 1 << 20
+"""Answers to queries behind this much in one reply are deferred: the client asks again for them.
+
+They are answered in one go, and a machine may need 25 ms for a page of this size: more would hold up heartbeats.
+"""
 
 _DONE = bytes([Answer.DONE])
 _INVALID = bytes([Answer.INVALID])
