@@ -143,7 +143,7 @@ class Raft(State):
         if not isinstance(self.role, Leader):
             return None
         able = self.role.successors()
-        chosen = target or next(iter(able), None)
+        chosen = next(iter(able), None) if target is None else target
         if chosen not in able:
             return None
         self.role.hand_over(chosen)
