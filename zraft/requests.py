@@ -86,7 +86,7 @@ class TransferRequest(msgspec.Struct, frozen=True, array_like=True):
     """Asks the leader to hand over to `target`, or to whomever is most up-to-date (thesis §3.10)."""
 
     id: int
-    target: NodeId | None = None
+    target: Annotated[NodeId, msgspec.Meta(max_length=64)] | None = None
 
 
 class RecentEvents(msgspec.Struct, frozen=True, array_like=True):

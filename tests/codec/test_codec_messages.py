@@ -13,7 +13,18 @@ from zraft.codec import PEER_KINDS, REPLY_KINDS, REQUEST_KINDS, Codec, cluster_o
 from zraft.errors import ProtocolError
 from zraft.raft.messages import Heartbeat, Message, PreVote
 from zraft.raft.types import EntryId
-from zraft.requests import BATCH_BYTES_MAX, Batch, Commands, Hello, Request, SessionChange, StatusRequest
+from zraft.requests import (
+    BATCH_BYTES_MAX,
+    CALLS_MAX,
+    Batch,
+    Commands,
+    Hello,
+    Queries,
+    Request,
+    SessionChange,
+    StatusRequest,
+    TransferRequest,
+)
 
 NAMES = st.text(min_size=1, max_size=64).filter(lambda name: len(name.encode()) <= 64)
 
@@ -98,6 +109,21 @@ def test_a_term_or_index_beyond_63_bits_is_refused(place: int, number: int) -> N
 def test_an_entry_id_that_is_none_is_refused(last: list[Any]) -> None:
     with pytest.raises(ProtocolError):
         CODEC.decode(reseal(PreVote, [1, last, "d"]), KINDS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (Queries, [1, "kv", [b""] * (CALLS_MAX + 1)]),
+        (Queries, [1, "m" * 65, []]),
+        (TransferRequest, [1, "n" * 65]),
+    ],
+)
+def test_a_request_that_would_keep_a_node_busy_is_refused_before_it_is_read(
+    kind: type[msgspec.Struct], fields: list[Any]
+) -> None:
+    with pytest.raises(ProtocolError, match="of length <="):
+        CODEC.decode(reseal(kind, fields), KINDS)
 
 
 def test_an_entry_id_comes_back_as_one() -> None:

@@ -1,0 +1,478 @@
+"""A cluster of real replicas in virtual time: real machines, hook decisions, codec and storage; a world that obeys the test.
+
+Time passes only in `run` and `until`, from one event to the next. Every message goes through the codec, every write
+through the write-ahead log on a disk in memory, and every message that leaves is checked against what is durable there.
+"""
+
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import msgspec
+
+from zraft.codec import PEER_KINDS, REPLY_KINDS, REQUEST_KINDS, Codec
+from zraft.errors import StorageError
+from zraft.events import Event, Publisher
+from zraft.hooks.decide import HookScheduler, HookSettings
+from zraft.machines.kv.commands import Put, describe, encode
+from zraft.machines.kv.store import KeyValueStore
+from zraft.machines.sessions import Machines, Result
+from zraft.raft.messages import (
+    AppendEntriesResponse,
+    Message,
+    PreVote,
+    PreVoteResponse,
+    RequestVote,
+    RequestVoteResponse,
+)
+from zraft.raft.ready import Write
+from zraft.raft.state import Settings
+from zraft.raft.types import Entry, HardState, Index, Membership, NodeId, Role, Term
+from zraft.replica import Recovered, Replica, World
+from zraft.requests import Batch, Commands, OpenSession, Outcome, Queries, Reply, Status
+from zraft.storage.wal import Storage
+
+sys.path.append(str(Path(__file__).parents[1] / "storage"))
+from crashfs import CrashFS
+
+CLUSTER_ID = 0xC0FFEE
+ELECTION_MS = (500, 1_000)
+HEARTBEAT_MS = 100
+MESSAGE_MS = 1.0
+SYNC_MS = 2.0
+PATIENCE_MS = 20_000
+TURNS_MAX = 200_000
+CLIENT = b"client"
+
+
+class Packet(NamedTuple):
+    """A message under way."""
+
+    due: float
+    source: NodeId
+    target: NodeId
+    frames: list[bytes]
+
+
+class Answered(NamedTuple):
+    """A reply that reached its client."""
+
+    node: NodeId
+    client: bytes
+    reply: Reply
+
+
+class Clock:
+    """The clock seam of one node."""
+
+    def __init__(self, cluster: "VirtualCluster") -> None:
+        self._cluster = cluster
+
+    def now_ms(self) -> float:
+        return self._cluster.now
+
+    def wall_ms(self) -> int:
+        return 0
+
+
+class Link:
+    """The network seam of one node."""
+
+    def __init__(self, node: "VirtualNode") -> None:
+        self._node = node
+        self._codec = Codec(CLUSTER_ID, node.id, node.boot_id)
+
+    def send(self, target: NodeId, message: Message) -> bool:
+        node, cluster = self._node, self._node.cluster
+        node.disk.check_promise(target, message)
+        node.effects.append(("send", target, message))
+        if (node.id, target) in cluster.refused:
+            return False
+        cluster.network.append(Packet(cluster.now + MESSAGE_MS, node.id, target, self._codec.encode(message)))
+        return True
+
+    def reply(self, client: bytes, reply: Reply) -> None:
+        self._node.effects.append(("reply", client, reply))
+        received = Codec(CLUSTER_ID, "client", 1).decode(self._codec.encode(reply), REPLY_KINDS).message
+        self._node.cluster.answers.append(Answered(self._node.id, client, received))
+
+
+class Disk:
+    """The write queue of one node: the real log, written when a sync would have ended.
+
+    Attributes
+    ----------
+    stalled : bool
+        Nothing becomes durable until it is False again.
+    failure : StorageError or None
+        What every later call raises.
+    """
+
+    def __init__(self, node: "VirtualNode", storage: Storage) -> None:
+        self._node = node
+        self.storage = storage
+        self.stalled = False
+        self.failure: StorageError | None = None
+        self.hard_state: HardState = storage.recovered.hard_state
+        self.last_index: Index = storage.recovered.entries[-1].index if storage.recovered.entries else 0
+        self._queue: list[Write] = []
+        self._synced_at: float | None = None
+        self._durable: list[int] = []
+
+    def submit(self, write: Write) -> None:
+        self._node.effects.append(("submit", write))
+        if not self._queue and not write.touches_disk:
+            self._durable.append(write.id)
+            return
+        self._queue.append(write)
+        if self._synced_at is None:
+            self._synced_at = self._node.cluster.now + SYNC_MS
+
+    def completed(self) -> list[int]:
+        if self.failure is not None:
+            raise self.failure
+        durable, self._durable = self._durable, []
+        return durable
+
+    @property
+    def due(self) -> float | None:
+        """When it has something to tell."""
+        if self._durable or self.failure:
+            return self._node.cluster.now
+        return None if self.stalled else self._synced_at
+
+    def sync(self) -> None:
+        """Make everything queued durable, if the time has come."""
+        if self.stalled or self._synced_at is None or self._synced_at > self._node.cluster.now:
+            return
+        self._synced_at = None
+        batch, self._queue = self._queue, []
+        self.storage.write(batch)
+        for write in batch:
+            self.hard_state = write.hard_state or self.hard_state
+            if write.truncate_from is not None:
+                self.last_index = write.truncate_from - 1
+            if write.entries:
+                self.last_index = write.entries[-1].index
+            self._durable.append(write.id)
+
+    def check_promise(self, target: NodeId, message: Message) -> None:
+        """Assert that whatever `message` promises is durable here (paper figure 2)."""
+        durable = self.hard_state
+        match message:
+            case PreVote() | PreVoteResponse(granted=True):
+                return  # They speak of a term that nobody has taken.
+            case RequestVote():
+                assert durable == HardState(message.term, self._node.id), f"asks for votes beyond {durable}: {message}"
+            case RequestVoteResponse(granted=True):
+                assert durable == HardState(message.term, target), f"grants beyond {durable}: {message}"
+            case AppendEntriesResponse(success=True):
+                assert message.match_index <= self.last_index, f"acknowledges beyond {self.last_index}: {message}"
+        assert message.term <= durable.term, f"bears a term beyond {durable}: {message}"
+
+
+class ListGuard:
+    """The guard seam: keeps the orders."""
+
+    def __init__(self) -> None:
+        self.orders: list[dict[str, Any]] = []
+
+    def tell(self, order: dict[str, object]) -> None:
+        self.orders.append(order)
+
+    @property
+    def told(self) -> list[str]:
+        """What was ordered, by event; ``end`` where a script is only to end."""
+        return [order.get("event", order["kind"]) for order in self.orders]
+
+
+class Watched(Machines):
+    """The replicated state, which tells what it applies."""
+
+    def __init__(self, node: "VirtualNode") -> None:
+        self.store = KeyValueStore()
+        super().__init__({"kv": self.store}, ttl_ms=60_000)
+        self._node = node
+
+    def apply(self, entry: Entry, *, batch: Batch | None = None) -> Result:
+        self._node.effects.append(("apply", entry))
+        self._node.cluster.check_applied(entry)
+        return super().apply(entry, batch=batch)
+
+
+class VirtualNode:
+    """One node, up or down; its disk outlives it."""
+
+    def __init__(self, cluster: "VirtualCluster", id: NodeId) -> None:
+        self.cluster, self.id = cluster, id
+        self.fs = CrashFS()
+        self.boot_id = 0
+        self.up = False
+        self.paused = False
+        """SIGSTOP: time passes, and nothing is handled."""
+        self.effects: list[tuple[Any, ...]] = []
+        """Everything that left the replica through a seam, in order."""
+        self.events: list[Event] = []
+        self.lines: list[tuple[str, str]] = []
+        """Its log: level and line."""
+
+    def start(self) -> None:
+        self.boot_id += 1
+        cluster = self.cluster
+        disk_id = f"{cluster.random.getrandbits(128):032x}"
+        storage = Storage.open(
+            self.fs, cluster_id=CLUSTER_ID, node=self.id, segment_bytes=1 << 16, new_disk_id=lambda: disk_id
+        )
+        self.disk = Disk(self, storage)
+        self.guard = ListGuard()
+        self.machines = Watched(self)
+        self.inbox: list[Packet] = []
+        self.requests: list[tuple[bytes, Any, bytes | None]] = []
+        self.publisher = Publisher("c", self.id, self.boot_id, lambda: 0, self.events.append)
+        self.replica = Replica(
+            Settings(self.id, storage.disk_id, *ELECTION_MS, HEARTBEAT_MS),
+            Recovered(storage.recovered.hard_state, storage.recovered.entries),
+            Membership(tuple(cluster.ids)),
+            world=World(Clock(cluster), Random(cluster.random.getrandbits(64)), Link(self), self.disk, self.guard),
+            machines=self.machines,
+            describers={"kv": describe},
+            scheduler=HookScheduler(self._hooks()),
+            publisher=self.publisher,
+            host=self,
+            log=lambda level, line: self.lines.append((level, line)),
+        )
+        self.up = True
+        self.replica.turn()
+
+    def _hooks(self) -> HookSettings:
+        return HookSettings(
+            node=self.id,
+            cluster="c",
+            scripts={"leader": ("/leader",), "follower": ("/follower",)},
+            grace_ms=10,
+            timeout_ms=10,
+            base_env={},
+            config_path="",
+            endpoints={},
+        )
+
+    def hello(self) -> dict[str, Any]:
+        return {"cluster": "c", "cluster_id": CLUSTER_ID}
+
+    def health(self) -> dict[str, Any]:
+        return {"endpoint": "nowhere", "healthy": True, "uptime_s": 0.0, "pid": 1}
+
+    def hear(self, source: NodeId, message: Message) -> None:
+        """Let a message arrive now, whoever really sent it."""
+        self.inbox.append(Packet(0, source, self.id, Codec(CLUSTER_ID, source, 1).encode(message)))
+
+    def kill(self) -> None:
+        """End it as SIGKILL does: what it had not written is lost."""
+        self.up = False
+        self.fs = self.fs.after_kill()
+
+    def wipe(self) -> None:
+        """Lose the data directory, as a replaced disk does."""
+        assert not self.up
+        self.fs = CrashFS()
+
+    @property
+    def role(self) -> Role:
+        return self.replica.raft.role.name
+
+    @property
+    def term(self) -> Term:
+        return self.replica.raft.term
+
+    def due(self) -> float:
+        """When it has something to do."""
+        if self.inbox or self.requests or self.replica.busy:
+            return self.cluster.now
+        times = [self.replica.deadline]
+        if (disk := self.disk.due) is not None:
+            times.append(disk)
+        return min(times)
+
+    def turn(self) -> None:
+        """Turn the loop once, in the order in which `node.Node` does."""
+        self.disk.sync()
+        self.replica.tick()
+        self.replica.disk_done()
+        codec = Codec(CLUSTER_ID, self.id, self.boot_id)
+        inbox, self.inbox = self.inbox, []
+        for packet in inbox:
+            self.replica.receive(packet.source, codec.decode(packet.frames, PEER_KINDS).message)
+        requests, self.requests = self.requests, []
+        for client, request, batch in requests:
+            self.replica.request(client, request, batch)
+        self.replica.turn()
+
+
+class VirtualCluster:
+    """Some nodes and what is between them.
+
+    Parameters
+    ----------
+    count
+        How many nodes, n1 to n9.
+    seed
+        Of all randomness.
+    """
+
+    def __init__(self, count: int = 3, seed: int = 0) -> None:
+        self.now = 1_000.0
+        self.random = Random(seed)
+        self.ids = [f"n{number}" for number in range(1, count + 1)]
+        self.network: list[Packet] = []
+        """Under way, in the order of sending, which is that of arriving."""
+        self.cut: set[tuple[NodeId, NodeId]] = set()
+        """Links, one way each, on which everything is lost."""
+        self.refused: set[tuple[NodeId, NodeId]] = set()
+        """Links whose socket takes nothing."""
+        self.answers: list[Answered] = []
+        self._applied: dict[Index, Entry] = {}
+        self._leaders: dict[Term, NodeId] = {}
+        self._next_request = 1
+        self._sequences: dict[int, int] = defaultdict(int)
+        self.nodes = {id: VirtualNode(self, id) for id in self.ids}
+
+    def __getitem__(self, id: NodeId) -> VirtualNode:
+        return self.nodes[id]
+
+    @property
+    def running(self) -> list[VirtualNode]:
+        return [node for node in self.nodes.values() if node.up and not node.paused]
+
+    def start(self) -> "VirtualCluster":
+        for node in self.nodes.values():
+            node.start()
+        return self
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def run(self, for_ms: float) -> None:
+        """Let that much time pass."""
+        end = self.now + for_ms
+        while (due := self._next()) <= end:
+            self._advance(due)
+        self.now = end
+
+    def until(self, condition: Callable[[], Any], what: str = "it", within_ms: float = PATIENCE_MS) -> Any:
+        """Let time pass until `condition` gives something true, and return that."""
+        end = self.now + within_ms
+        while not (found := condition()):
+            due = self._next()
+            assert due <= end, f"not within {within_ms} ms: {what}"
+            self._advance(due)
+        return found
+
+    def _next(self) -> float:
+        times = [node.due() for node in self.running]
+        times += [packet.due for packet in self.network[:1]]
+        return max(self.now, min(times, default=float("inf")))
+
+    def _advance(self, due: float) -> None:
+        self.now = due
+        arrived = [packet for packet in self.network if packet.due <= due]
+        del self.network[: len(arrived)]
+        for packet in arrived:
+            node = self.nodes[packet.target]
+            if node.up and (packet.source, packet.target) not in self.cut:
+                node.inbox.append(packet)
+        for node in self.running:
+            if node.due() <= due:
+                node.turn()
+                self._check(node)
+
+    # -- what must always hold -----------------------------------------------------------------------------------------
+
+    def _check(self, node: VirtualNode) -> None:
+        if node.role == Role.LEADER:
+            leader = self._leaders.setdefault(node.term, node.id)
+            assert leader == node.id, f"{leader} and {node.id} both lead term {node.term}"
+
+    def check_applied(self, entry: Entry) -> None:
+        known = self._applied.setdefault(entry.index, entry)
+        assert known == entry, f"applied at one node {known}, at another {entry}"
+
+    # -- faults --------------------------------------------------------------------------------------------------------
+
+    def isolate(self, id: NodeId) -> None:
+        """Cut all links of a node, both ways."""
+        self.cut |= {pair for other in self.ids for pair in ((id, other), (other, id))}
+
+    def heal(self) -> None:
+        self.cut.clear()
+        self.refused.clear()
+
+    # -- whoever uses it -----------------------------------------------------------------------------------------------
+
+    def led(self, *, other_than: NodeId | None = None) -> VirtualNode:
+        """Wait until somebody leads, has applied its no-op, and all who are connected to it follow."""
+
+        def found() -> VirtualNode | None:
+            leaders = [node for node in self.running if node.replica.raft.is_established and node.id != other_than]
+            return max(leaders, key=lambda node: node.term, default=None)
+
+        return self.until(found, "a leader")
+
+    def settled(self) -> VirtualNode:
+        """Wait until every running node follows one leader and has applied all that it has."""
+
+        def found() -> bool:
+            rafts = [node.replica.raft for node in self.running]
+            ends = {(raft.leader, raft.log.last_index, raft.log.last_applied) for raft in rafts}
+            ((leader, last, applied),) = ends if len(ends) == 1 else {(None, 0, 0)}
+            return leader is not None and last == applied
+
+        self.until(found, "everybody in step")
+        return self.led()
+
+    def ask(self, node: VirtualNode, request: Any, batch: bytes | None = None, client: bytes = CLIENT) -> int:
+        """Hand a request in at a node, through the codec; its id, which is returned, replaces the one that it has."""
+        id, self._next_request = self._next_request, self._next_request + 1
+        frames = Codec(CLUSTER_ID, "client", 1).encode(msgspec.structs.replace(request, id=id), batch)
+        received = Codec(CLUSTER_ID, node.id, 1).decode(frames, REQUEST_KINDS)
+        node.requests.append((client, received.message, received.batch))
+        return id
+
+    def answer(self, id: int) -> Reply | None:
+        """Return the reply to that request, once there is one; there must never be two."""
+        found = [answered.reply for answered in self.answers if answered.reply.id == id]
+        assert len(found) <= 1, f"answered more than once: {found}"
+        return found[0] if found else None
+
+    def answered(self, id: int) -> Reply:
+        """Wait for the reply."""
+        return self.until(lambda: self.answer(id), f"an answer to {id}")
+
+    def call(self, node: VirtualNode, request: Any, batch: bytes | None = None) -> Reply:
+        """Ask, and wait for the reply."""
+        return self.answered(self.ask(node, request, batch))
+
+    def open_session(self, node: VirtualNode) -> int:
+        reply = self.call(node, OpenSession(0))
+        assert reply.outcome == Outcome.DONE
+        return reply.result
+
+    def batch(self, session: int, *commands: Any, sequence: int | None = None, machine: str = "kv") -> bytes:
+        """Encode commands as a client does; with the session's next sequence, unless it is given."""
+        if sequence is None:
+            self._sequences[session] += 1
+            sequence = self._sequences[session]
+        encoded = [command if isinstance(command, bytes) else encode(command) for command in commands]
+        return msgspec.msgpack.encode(Batch(session, sequence, machine, encoded))
+
+    def put(self, node: VirtualNode, session: int, key: bytes, value: bytes = b"v") -> int:
+        """Hand a put in, and return the request's id."""
+        return self.ask(node, Commands(0), self.batch(session, Put(key, value)))
+
+    def read(self, node: VirtualNode, *queries: Any, machine: str = "kv") -> int:
+        """Hand queries in, and return the request's id."""
+        return self.ask(node, Queries(0, machine, [encode(query) for query in queries]))
+
+    def status(self, node: VirtualNode, log: int = 0) -> Status:
+        return node.replica.status(log)
