@@ -1,6 +1,11 @@
 """What all tests share."""
 
 import pytest
+from hypothesis import settings
+
+# The same cases in each run, so that a red test is a bug and never an accident; no deadline, since machines differ.
+settings.register_profile("zraft", derandomize=True, deadline=None)
+settings.load_profile("zraft")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -154,6 +154,13 @@ class Rig:
         self._happened(raft)
         return chosen
 
+    def refuse(self, source: NodeId, target: NodeId) -> None:
+        """Lose what a node has sent to `target`, and tell it that its own socket refused that."""
+        self.network = [packet for packet in self.network if packet[:2] != (source, target)]
+        raft = self.rafts[source]
+        raft.unreachable(target)
+        self._happened(raft)
+
     def deliver(self, packet: Packet) -> None:
         """Hand a message to its target, if that runs."""
         if packet.target not in self.rafts:

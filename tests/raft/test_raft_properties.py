@@ -209,7 +209,7 @@ class Twins:
             self.raft.written(self.ids.pop(0), 0.0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ACTS)
 def test_log_and_its_disk_behave_like_lists(acts: list[tuple[str, int]]) -> None:
     twins = Twins()

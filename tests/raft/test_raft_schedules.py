@@ -160,7 +160,7 @@ class Chaos:
     def refuse(self) -> None:
         """Let a node's socket refuse a message."""
         for leader in self.rig.leaders:
-            leader.unreachable(self.dice.choice(self.rig.ids))
+            self.rig.refuse(leader.id, self.dice.choice(self.rig.ids))
 
     # -- the end of all faults -----------------------------------------------------------------------------------------
 

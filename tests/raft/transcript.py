@@ -20,6 +20,7 @@ A file is a history of one cluster, in blocks with an empty line between them. N
     copy A>B TYPE / replay                 take a copy of such a message; deliver the copies taken, and what was held
     inject A>B TYPE KEY=VALUE ...          deliver a message that nobody sent
     slow A>B / fast A>B                    a link delivers only by `deliver`; does so by itself again
+    refuse A>B                             the socket of A refuses whatever goes to B now, and A is told
     partition GROUP / cut A>B / heal       lose all between a group (`1 2`) and the rest; on one link; nothing any more
     crash N [COUNT] / restart N            lose what is not durable, except the first COUNT waiting writes; start again
     wipe N                                 a blank data directory for a node that is down
@@ -197,6 +198,10 @@ class Player:
 
     def do_fast(self, link: str) -> None:
         self.rig.slow -= self._links(link)
+
+    def do_refuse(self, link: str) -> None:
+        for source, target in self._links(link):
+            self.rig.refuse(source, target)
 
     def do_partition(self, *group: str) -> None:
         inside = {_id(node) for node in group}

@@ -178,8 +178,7 @@ class Leader:
             self.early_reads.clear()
 
     def _counts(self, peer: NodeId) -> bool:
-        # Entries go to registered data directories only, so that whoever holds any is known by its own. Rounds count
-        # those alone as well: a blank node follows anybody, one deposed long ago too, and proves no one's leadership.
+        # Entries go to registered data directories only, so that whoever holds any is known by its own.
         return peer not in self.lost and peer in self.state.memberships.current.disk_ids
 
     def _meet(self, peer: NodeId, disk_id: str) -> None:
