@@ -5,10 +5,8 @@ carry out each `Ready` in the order of its fields; and report back, with `writte
 `applied` when entries are applied.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from random import Random
-from typing import NamedTuple
 
 from zraft.raft.candidate import Candidate, PreCandidate
 from zraft.raft.follower import Follower
@@ -29,16 +27,7 @@ from zraft.raft.messages import (
 from zraft.raft.ready import Ready, RoleChange, Write
 from zraft.raft.state import Settings, State
 from zraft.raft.types import Entry, EntryId, EntryKind, HardState, Index, Membership, NodeId, Role, Term
-
-
-class _InFlight(NamedTuple):
-    """A write that the disk has not reported yet."""
-
-    id: int
-    hard_state: HardState | None
-    truncate_from: Index | None
-    last_index: Index
-    """Last entry that it brings; 0 without any."""
+from zraft.raft.writes import Writes
 
 
 class Raft(State):
@@ -71,11 +60,8 @@ class Raft(State):
         memberships.appended(entries)
         super().__init__(settings, hard_state, Log(entries), memberships, random)
         self.now = now
-        self._in_flight: deque[_InFlight] = deque()
-        """Writes that the disk has not reported yet, oldest first."""
-        self._next_write_id = 1
-        self._handed_hard_state = (self.term, self.voted_for)
-        """The newest term and vote that were part of a write."""
+        self._writes = Writes(hard_state)
+        """What has been handed to the disk."""
         self._handed_to_apply = self.log.last_applied
         """Last index that was part of a `Ready`."""
         self._reason = "startup"
@@ -152,19 +138,13 @@ class Raft(State):
     def written(self, id: int, now: float) -> None:
         """Hear that write `id` is durable; they are reported in order, and each one once."""
         self.now = now
-        assert self._in_flight and self._in_flight[0].id == id, f"write {id} reported out of order"
-        write = self._in_flight.popleft()
-        if write.hard_state is not None:
-            self.durable = write.hard_state
-        if write.last_index:
-            # Entries of this write that have been truncated since are not durable *as our log has them*, even if others
-            # with the same index have taken their place.
-            cuts = [later.truncate_from for later in self._in_flight if later.truncate_from is not None]
-            self.log.stabilize(min([write.last_index, *(cut - 1 for cut in cuts)]))
+        hard_state = self._writes.reported(id, self.log)
+        if hard_state is not None:
+            self.durable = hard_state
         role = self.role
         if isinstance(role, Leader):
             role.maybe_commit()
-        elif isinstance(role, Candidate) and self.durable == HardState(self.term, self.id) and write.hard_state:
+        elif isinstance(role, Candidate) and hard_state == HardState(self.term, self.id):
             role.own_vote_durable()
 
     def applied(self, index: Index) -> None:
@@ -207,22 +187,10 @@ class Raft(State):
         return ready
 
     def _next_write(self) -> Write | None:
-        hard_state = None
-        if self._handed_hard_state != (self.term, self.voted_for):
-            self._handed_hard_state = (self.term, self.voted_for)
-            hard_state = HardState(self.term, self.voted_for)
-        truncate_from, entries = self.log.take_unwritten()
-        if hard_state is None and truncate_from is None and not entries:
-            if not self.responses:
-                return None
-            if not self._in_flight:
-                self.sends.extend(self.responses)  # All that they promise is durable already.
-                self.responses = []
-                return None
-        write = Write(self._next_write_id, self.term, hard_state, truncate_from, entries, self.responses)
-        self._next_write_id += 1
-        self.responses = []
-        self._in_flight.append(_InFlight(write.id, hard_state, truncate_from, entries[-1].index if entries else 0))
+        responses, self.responses = self.responses, []
+        write = self._writes.next(self.term, self.voted_for, self.log, responses)
+        if write is None:
+            self.sends.extend(responses)  # All that they promise is durable already.
         return write
 
     def _next_committed(self) -> list[Entry]:

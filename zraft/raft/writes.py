@@ -1,0 +1,71 @@
+"""Writes under way: what has been handed to the disk, and what its reports make durable.
+
+The disk takes its time, and the node goes on meanwhile: entries that are on their way to the disk may be truncated, and
+others take their place, before the first report comes. So a report is worth only what no later truncation has taken back.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from zraft.raft.log import Log
+from zraft.raft.messages import Message
+from zraft.raft.ready import Write
+from zraft.raft.types import HardState, Index, NodeId, Term
+
+
+class _InFlight(NamedTuple):
+    """A write that the disk has not reported yet."""
+
+    id: int
+    hard_state: HardState | None
+    truncate_from: Index | None
+    last_index: Index
+    """Last entry that it brings; 0 without any."""
+
+
+class Writes:
+    """The writes of one node, numbered from 1.
+
+    Parameters
+    ----------
+    durable
+        The term and vote that recovery found.
+    """
+
+    def __init__(self, durable: HardState) -> None:
+        self._in_flight: deque[_InFlight] = deque()
+        """Writes that the disk has not reported yet, oldest first."""
+        self._next_id = 1
+        self._handed = (durable.term, durable.voted_for)
+        """The newest term and vote that were part of a write."""
+
+    def next(
+        self, term: Term, voted_for: NodeId | None, log: Log, responses: list[tuple[NodeId, Message]]
+    ) -> Write | None:
+        """Return what the disk does not know yet, with `responses` that wait for it.
+
+        None when it knows everything, and has reported it if there are responses: then they may leave at once. Responses
+        with nothing to write get a write of their own, behind those that they wait for.
+        """
+        hard_state = None
+        if self._handed != (term, voted_for):
+            self._handed = (term, voted_for)
+            hard_state = HardState(term, voted_for)
+        truncate_from, entries = log.take_unwritten()
+        if hard_state is None and truncate_from is None and not entries and not (responses and self._in_flight):
+            return None
+        write = Write(self._next_id, term, hard_state, truncate_from, entries, responses)
+        self._next_id += 1
+        self._in_flight.append(_InFlight(write.id, hard_state, truncate_from, entries[-1].index if entries else 0))
+        return write
+
+    def reported(self, id: int, log: Log) -> HardState | None:
+        """Hear that write `id` is durable; return the term and vote that it brought, if any."""
+        assert self._in_flight and self._in_flight[0].id == id, f"write {id} reported out of order"
+        write = self._in_flight.popleft()
+        if write.last_index:
+            # Entries of this write that have been truncated since are not durable *as our log has them*, even if others
+            # with the same index have taken their place.
+            cuts = [later.truncate_from for later in self._in_flight if later.truncate_from is not None]
+            log.stabilize(min([write.last_index, *(cut - 1 for cut in cuts)]))
+        return write.hard_state
