@@ -27,13 +27,14 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     made = Place(path)
     try:
         yield made
-        if request.node.stash.get(_FAILED, False):
+        failed = request.node.stash.get(_FAILED, False)
+        if failed:
             print("\n".join(made.log_lines()[-LINES_SHOWN:]))
         left = made.clear()
     finally:
         made.clear()
         shutil.rmtree(path)
-    assert not left, f"left behind: {left}"
+    assert failed or not left, f"left behind: {left}"
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def figures(promise: str, text: str) -> None:
     print(f"\n[{promise}] {text}", flush=True)
 
 
-def wait_for(what: str, condition: Callable[[], Found], within_s: float = PATIENCE_S) -> Found:
+def wait_for(what: str, condition: Callable[[], Found | None], within_s: float = PATIENCE_S) -> Found:
     """Wait until the condition gives something true, and return that."""
     deadline = time.monotonic() + within_s
     while not (found := condition()):

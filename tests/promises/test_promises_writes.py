@@ -4,9 +4,11 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import ExitStack
+from functools import partial
 
 import pytest
-from promises_rig import LIMIT_S, NODES, Cluster, Led, Place, Worker, figures, size, wait_for
+from promises_rig import LIMIT_S, NODES, Cluster, Led, Worker, figures, size, wait_for
 
 from zraft import Client
 from zraft.errors import OutcomeUnknown, Unavailable
@@ -14,8 +16,10 @@ from zraft.machines.kv.commands import KeyValue
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(LIMIT_S)]
 
-KEYS, KILLS, KEYS_PER_S = size((1_500, 2, 500), (10_000, 3, 1_500))
-UNDER_WAY = 256
+KEYS, KILLS = size((1_500, 2), (10_000, 3))
+"""At least so many keys are written; and as many more as it takes until the last kill is over."""
+WRITERS, UNDER_WAY, PUTS_PER_S = 6, 2, 250
+"""Clients that have so many puts unanswered most of the time: whenever a leader dies, it leaves commands half done."""
 HASTE_S = 0.3
 """How long the hasty writer waits for each put: less than an election takes, so that some end without an answer."""
 COUNTER = "counter"
@@ -30,6 +34,10 @@ class Record:
         self.unknown: set[str] = set()
         self.refused: set[str] = set()
         """Keys of which it was said that nothing happened."""
+
+    def has(self, count: int) -> bool:
+        """Whether so many keys are acknowledged."""
+        return len(self.acknowledged) >= count
 
     def settle(self, key: str, future: "Future[int]") -> None:
         """Note how the put of `key` ended."""
@@ -47,21 +55,32 @@ def value_of(key: str) -> bytes:
     return f"what was written under {key}".encode()
 
 
-def write_async(client: Client, record: Record, enough: threading.Event) -> int:
-    """Write keys at a steady pace, with up to `UNDER_WAY` unanswered, until there are enough; return their number."""
-    room = threading.BoundedSemaphore(UNDER_WAY)
-    count = 0
-    began = time.monotonic()
-    while count < KEYS or not enough.is_set():
-        key = f"async/{count:06}"
-        assert room.acquire(timeout=60), "no answer for a minute"
-        future = client.kv.submit_put(key, value_of(key))
-        future.add_done_callback(lambda future, key=key: (record.settle(key, future), room.release()))
-        count += 1
-        time.sleep(max(0.0, began + count / KEYS_PER_S - time.monotonic()))  # The pace of the load.
-    for _ in range(UNDER_WAY):
-        assert room.acquire(timeout=60), "no answer for a minute"
-    return count
+class Async:
+    """A client's worth of puts, with up to `UNDER_WAY` of them unanswered."""
+
+    def __init__(self, client: Client, name: str, record: Record) -> None:
+        self._client, self._name, self._record = client, name, record
+        self._room = threading.BoundedSemaphore(UNDER_WAY)
+        self._next_at = 0.0
+        self.count = 0
+
+    def step(self) -> None:
+        """Put one more key, once there is room, and not too soon after the last."""
+        time.sleep(max(0.0, self._next_at - time.monotonic()))  # The pace of the load.
+        self._next_at = time.monotonic() + 1 / PUTS_PER_S
+        assert self._room.acquire(timeout=60), "no answer for a minute"
+        self.count += 1
+        key = f"{self._name}/{self.count:06}"
+        self._client.kv.submit_put(key, value_of(key)).add_done_callback(partial(self._settle, key))
+
+    def _settle(self, key: str, future: "Future[int]") -> None:
+        self._record.settle(key, future)
+        self._room.release()
+
+    def finish(self) -> None:
+        """Wait until all are answered."""
+        for _ in range(UNDER_WAY):
+            assert self._room.acquire(timeout=60), "no answer for a minute"
 
 
 class Sync:
@@ -96,7 +115,7 @@ def kill_leaders(cluster: Cluster, record: Record) -> Iterator[float]:
     led = cluster.whole()
     for number in range(KILLS):
         goal = KEYS * (number + 1) // (KILLS + 1)
-        wait_for(f"{goal} keys are acknowledged", lambda goal=goal: len(record.acknowledged) >= goal, 60)
+        wait_for(f"{goal} keys are acknowledged", partial(record.has, goal), 60)
         rows = cluster.processes()
         led = max(Led(node, row["term"]) for node, row in rows.items() if row["role"] == "leader")
         cluster.kill(led.node)
@@ -106,25 +125,24 @@ def kill_leaders(cluster: Cluster, record: Record) -> Iterator[float]:
     cluster.whole()
 
 
-def test_acknowledged_writes_survive_dead_leaders_and_a_dead_cluster(cluster: Cluster, place: Place):
+def test_acknowledged_writes_survive_dead_leaders_and_a_dead_cluster(cluster: Cluster):
     cluster.up()
-    record, enough = Record(), threading.Event()
-    with cluster.client() as client, cluster.client() as patient, cluster.client(HASTE_S) as hasty:
-        syncs = [Sync(patient, "sync", record), Sync(hasty, "hasty", record)]
-        counts: list[int] = []
-        writer = threading.Thread(target=lambda: counts.append(write_async(client, record, enough)))
-        writer.start()
-        try:
-            with Worker(syncs[0].step), Worker(syncs[1].step):
-                elections = list(kill_leaders(cluster, record))
-                enough.set()
-                writer.join()
-        finally:
-            enough.set()
-            writer.join()
-        entries = check(client, record, syncs)
-    assert counts and counts[0] >= KEYS
-    assert not {key for key in record.refused | record.unknown if not key.startswith("hasty/")}
+    record = Record()
+    with ExitStack() as clients:
+        opened = [clients.enter_context(cluster.client()) for _ in range(WRITERS + 1)]
+        hasty = clients.enter_context(cluster.client(HASTE_S))
+        writers = [Async(client, f"async{number}", record) for number, client in enumerate(opened[1:])]
+        syncs = [Sync(opened[0], "sync", record), Sync(hasty, "hasty", record)]
+        with ExitStack() as workers:
+            for step in [writer.step for writer in writers] + [sync.step for sync in syncs]:
+                workers.enter_context(Worker(step))
+            elections = list(kill_leaders(cluster, record))
+            wait_for(f"{KEYS} keys are acknowledged", partial(record.has, KEYS), 60)
+        for writer in writers:
+            writer.finish()
+        entries = check(opened[0], record, syncs)
+    patient = {key for key in record.refused | record.unknown if not key.startswith("hasty/")}
+    assert not patient, "a client gave up long before its time"
     back = [*all_killed(cluster, entries)]
     figures(
         "3 writes",
