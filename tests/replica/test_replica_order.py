@@ -41,7 +41,7 @@ def everything(leader: VirtualNode) -> dict[str, Any]:
     raft = leader.replica.raft
     return {
         "sends": [("n9", Heartbeat(raft.term, 0, 1))],
-        "write": Write(raft._next_write_id, raft.term, entries=[raft.log.entry(raft.log.last_index)]),
+        "write": Write(raft._writes.next_id, raft.term, entries=[raft.log.entry(raft.log.last_index)]),
         "committed": [raft.log.entry(raft.log.last_index)],
         "reads": [ReadReady(1, 1)],
         "notes": [Note("leader_reset", {"leader": "n9"})],

@@ -35,7 +35,8 @@ class Writes:
     def __init__(self, durable: HardState) -> None:
         self._in_flight: deque[_InFlight] = deque()
         """Writes that the disk has not reported yet, oldest first."""
-        self._next_id = 1
+        self.next_id = 1
+        """Number of the next write."""
         self._handed = (durable.term, durable.voted_for)
         """The newest term and vote that were part of a write."""
 
@@ -54,8 +55,8 @@ class Writes:
         truncate_from, entries = log.take_unwritten()
         if hard_state is None and truncate_from is None and not entries and not (responses and self._in_flight):
             return None
-        write = Write(self._next_id, term, hard_state, truncate_from, entries, responses)
-        self._next_id += 1
+        write = Write(self.next_id, term, hard_state, truncate_from, entries, responses)
+        self.next_id += 1
         self._in_flight.append(_InFlight(write.id, hard_state, truncate_from, entries[-1].index if entries else 0))
         return write
 
