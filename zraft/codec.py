@@ -53,6 +53,8 @@ _PREFIX = Struct("!2sBBQQ")
 _CRC = Struct("!I")
 _SOURCE_AT = _PREFIX.size + _CRC.size
 _SOURCE_BYTES_MAX = 64
+_KNOWN_MAX = 4_096
+"""Headers kept; four or so for each client that is about."""
 _HELLO = 32
 _ANY_CLUSTER = 0
 _CODES = {struct: code for kinds in (PEER_KINDS, REQUEST_KINDS, REPLY_KINDS) for code, struct in kinds.items()}
@@ -83,6 +85,16 @@ def cluster_of(frames: Sequence[bytes]) -> int | None:
     return int(_PREFIX.unpack_from(frames[0])[3])
 
 
+class _Header(NamedTuple):
+    """What the header of a message says, checked."""
+
+    source: str
+    boot_id: int
+    kind: int
+    crc: int
+    """The header's share of the checksum."""
+
+
 class Codec:
     """Encodes and decodes for one sender in one cluster.
 
@@ -101,15 +113,17 @@ class Codec:
         assert 1 <= len(name) <= _SOURCE_BYTES_MAX, f"a source name has 1 to 64 bytes: {source!r}"
         self.cluster_id = cluster_id
         self._source = name
-        self._heads = {
-            code: _PREFIX.pack(_MAGIC, VERSION, code, cluster_id, boot_id) for code in _CODES.values()
-        }
+        heads = {code: _PREFIX.pack(_MAGIC, VERSION, code, cluster_id, boot_id) for code in _CODES.values()}
+        self._heads = {code: (head, zlib.crc32(name, zlib.crc32(head))) for code, head in heads.items()}
+        """By kind: what every header of ours begins with, and its share of the checksum."""
+        self._known: dict[tuple[bytes, bytes], _Header] = {}
+        """Headers met before, without their checksums: a sender's are all alike."""
 
     def encode(self, message: msgspec.Struct, batch: bytes | None = None) -> list[bytes]:
         """Return the frames of `message`; `batch` is the already encoded third frame of `Commands`."""
-        head = self._heads[_CODES[type(message)]]
+        head, crc = self._heads[_CODES[type(message)]]
         body = _encode_body(message)
-        crc = zlib.crc32(body, zlib.crc32(self._source, zlib.crc32(head)))
+        crc = zlib.crc32(body, crc)
         if batch is None:
             return [head + _CRC.pack(crc) + self._source, body]
         return [head + _CRC.pack(zlib.crc32(batch, crc)) + self._source, body, batch]
@@ -124,28 +138,41 @@ class Codec:
         """
         if not 2 <= len(frames) <= 3:  # noqa: PLR2004
             raise ProtocolError(f"{len(frames)} frames where 2 or 3 belong")
-        header = frames[0]
-        if not _SOURCE_AT < len(header) <= _SOURCE_AT + _SOURCE_BYTES_MAX:
-            raise ProtocolError(f"a header of {len(header)} bytes")
         if sum(map(len, frames)) > FRAME_BYTES_MAX:
             raise ProtocolError("a message over 16 MiB")
-        magic, version, kind, cluster, boot_id = _PREFIX.unpack_from(header)
+        raw = frames[0]
+        parts = (raw[: _PREFIX.size], raw[_SOURCE_AT:])
+        header = self._known.get(parts) or self._read_header(*parts)
+        kind = kinds.get(header.kind)
+        if kind is None:
+            raise ProtocolError(f"kind {header.kind} does not belong on this socket")
+        batch = frames[2] if len(frames) == 3 else None  # noqa: PLR2004
+        if (batch is not None) != (kind is requests.Commands):
+            raise ProtocolError(f"kind {header.kind} does not have {len(frames)} frames")
+        crc = zlib.crc32(frames[1], header.crc)
+        if batch is not None:
+            crc = zlib.crc32(batch, crc)
+        if crc != _CRC.unpack_from(raw, _PREFIX.size)[0]:
+            raise ProtocolError("checksum does not match")
+        if len(self._known) >= _KNOWN_MAX:
+            self._known.clear()
+        self._known[parts] = header  # Only now: what is kept has been proven by a checksum.
+        try:
+            message = _DECODERS[header.kind].decode(frames[1])
+        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
+            raise ProtocolError(f"kind {header.kind}: {error}") from error
+        return Received(header.source, header.boot_id, message, batch)
+
+    def _read_header(self, prefix: bytes, source: bytes) -> _Header:
+        if len(prefix) != _PREFIX.size or not 1 <= len(source) <= _SOURCE_BYTES_MAX:
+            raise ProtocolError(f"a header with {len(prefix)} bytes and {len(source)} bytes of source")
+        magic, version, kind, cluster, boot_id = _PREFIX.unpack(prefix)
         if magic != _MAGIC or version != VERSION:
             raise ProtocolError(f"magic {magic!r}, version {version}: not zraft, or another version of it")
-        if kind not in kinds:
-            raise ProtocolError(f"kind {kind} does not belong on this socket")
         if cluster != self.cluster_id and not (kind == _HELLO and cluster == _ANY_CLUSTER):
             raise ProtocolError(f"a message of cluster {cluster:016x}; this is {self.cluster_id:016x}")
-        if (len(frames) == 3) != (kinds[kind] is requests.Commands):  # noqa: PLR2004
-            raise ProtocolError(f"kind {kind} does not have {len(frames)} frames")
-        crc = zlib.crc32(header[_SOURCE_AT:], zlib.crc32(header[: _PREFIX.size]))
-        for frame in frames[1:]:
-            crc = zlib.crc32(frame, crc)
-        if crc != _CRC.unpack_from(header, _PREFIX.size)[0]:
-            raise ProtocolError("checksum does not match")
         try:
-            source = header[_SOURCE_AT:].decode()
-            message = _DECODERS[kind].decode(frames[1])
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
-            raise ProtocolError(f"kind {kind}: {error}") from error
-        return Received(source, boot_id, message, frames[2] if len(frames) == 3 else None)  # noqa: PLR2004
+            name = source.decode()
+        except UnicodeDecodeError as error:
+            raise ProtocolError(f"a source that is not UTF-8: {error}") from error
+        return _Header(name, boot_id, kind, zlib.crc32(source, zlib.crc32(prefix)))
