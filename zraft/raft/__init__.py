@@ -1,1 +1,152 @@
-"""The protocol."""
+"""Raft, explained through the code that does it, for somebody who has never seen it.
+
+Some machines are to keep one list of entries, the *log*, so that all of them hold the same entries in the same order,
+though any of them may crash and come back, and messages may be lost, doubled, late or out of order. If each then
+carries out the entries in that order, all of them are copies of one machine, which does not fail as long as more than
+half of them work. Raft does it with one idea: elect a leader, and let it alone decide what comes next. All the rest
+makes sure that at most one is believed at a time, and that a new one knows what an old one has promised.
+
+"Paper" is *In Search of an Understandable Consensus Algorithm (Extended Version)*, by Ongaro and Ousterhout, 2014;
+"thesis" is Ongaro's *Consensus: Bridging Theory and Practice*, of the same year.
+
+The files, in the order in which to read them
+=============================================
+
+`types` and `messages` are the nouns, and what nodes say to each other. `ready` is what the core wants done. Then the
+small machines, each one idea: `quorum` (what a majority has reached), `membership` (who belongs), `log`, `writes`
+(what is on its way to the disk), `progress` (what a leader knows of one follower), `reads`. `state` holds what every
+role shares; `follower`, `candidate` and `leader` are the roles; `core` moves a node from role to role. `invariants`
+says what must be true of it all, and `describe` how it reads. The histories in ``tests/raft/scenarios`` show each
+rule below at work, line by line.
+
+Nothing in this package opens a socket or a file, looks at a clock or throws dice of its own. Messages and the time
+are handed in, a `Ready` comes out; so any history can be played again, to the letter.
+
+What a node keeps
+=================
+
+On its disk, because a crash must not change it (`HardState`, `Entry`): the number of the *term* it is in, who has its
+vote in that term, and the log. In memory alone: how much of the log is *committed*, which means that it will never be
+lost or replaced, and how much of that is applied. Both begin at zero after each start and are found out anew.
+
+An entry is named by its index and the term of the leader that made it; ``7@3`` is entry 7, of term 3. This pair is
+all that Raft ever compares.
+
+Terms, and the one gate
+=======================
+
+Time is cut into terms, numbered upwards. Each has at most one leader; some have none. Every message bears the term of
+its sender, and `core.Raft.step` looks at it before any role sees the message. Is it newer than ours? We take that
+term and follow, whatever we were: somebody knows more than we do. Is it older? We say which term it is, and do
+nothing else. So within a role no code needs to ask whether a message is out of date.
+
+Elections
+=========
+
+A follower that hears nothing from a leader for a while, a time drawn by lot so that two rarely wake together, takes
+the next term, votes for itself and asks the others (`candidate`). A node votes once in a term, first come, first
+served, and any two majorities share a node: hence at most one leader per term. The vote belongs to the *term*. It is
+cleared where the term rises, and nowhere else: not on becoming a follower of the same term, not by a restart. That is
+why it must be on the disk before anybody hears of it.
+
+One more condition (paper §5.4.1): a node votes for those alone whose log is *at least as up-to-date* as its own,
+which means that the last entry's term is newer, or equal and the log at least as long. What is committed lies on a
+majority; whoever is elected has asked a majority; the two share a node, and that node does not vote for anybody who
+lacks the entry. So no committed entry is ever missing from a new leader's log, and no leader needs to be sent what it
+missed.
+
+Three refinements keep elections rare. With a *pre-vote* (thesis §9.6) a node asks whether it *would* win before it
+takes a term: one that was cut off for an hour has not driven its term up in the meantime, and deposes nobody on its
+return. By *check quorum* (thesis §6.2) a leader that no majority answers steps down, so that nobody waits for it in
+vain. And through *leader stickiness* (thesis §4.2.3) a node that hears its leader neither votes nor takes a term; a
+single bad link then cannot unseat a leader whom everybody else hears. They belong together: any of them alone leaves
+a hole that the others close. When a leader hands over on purpose (thesis §3.10), it tells the successor to stand at
+once, and stickiness makes way for that request.
+
+Log matching
+============
+
+The leader appends to its own log, never changes it, and sends `AppendEntries`: some entries, and the name of the one
+right before them, `prev`. A follower that does not hold `prev` refuses. Otherwise it compares: an entry that it holds
+with *another term* is a leftover of some deposed leader, and goes, with all behind it; what it holds already stays,
+even if the message ends before its log does, for messages arrive late and twice. By induction, if two logs hold an
+entry of the same name, they are equal up to there (paper figure 3). A refusal names the follower's last entry that
+could match, so the leader goes back by whole terms, not by single entries (`Log.last_not_after`). Until the place is
+found it sends one message at a time; then it runs ahead of the answers (`progress`).
+
+When is an entry committed?
+===========================
+
+When a majority has it on disk, one would say. That is almost right, and figure 8 of the paper tells why only almost.
+Our version of it is ``scenarios/figure_8.txt``.
+
+Five nodes. In term 2, n1 leads, writes ``2@2``, and gets it to n2 before it crashes. In term 3, n5 leads, elected by
+n3 and n4, who have not seen ``2@2``; it writes ``2@3`` for itself alone, and crashes. Now n1 is back, leads term 4,
+and goes on with its old entry: ``2@2`` gets to n3. It lies on n1, n2 and n3, three of five. Committed? Then n1
+crashes, n5 returns and asks for votes: its last entry is of term 3, theirs of term 2, so n2, n3 and n4 all say yes,
+by the rules. n5 leads, and its log replaces ``2@2`` everywhere. A majority had it, and it is gone.
+
+Counting copies proves that an entry is *held*, and not that nobody with a better claim is around. So a leader counts
+for entries of its **own term** only (`Leader.maybe_commit`). Had n1 got ``3@4`` to n2 and n3, then n5 could have won
+no majority, for 4 is newer than 3; ``3@4`` would have been safe, and with it everything before it. This is why a
+leader's first act is to append an entry that says nothing, the *no-op*: without it, a quiet leader could never commit
+what it inherited.
+
+Followers learn the commit index from the leader's messages, and take it no further than the last entry that *this*
+message has verified (paper figure 2, rule 5): what lies behind that may be a leftover that only looks committed.
+
+What may leave when
+===================
+
+A promise that a crash can break is a lie. "You have my vote" and "I hold your entries" are promises; they wait until
+the disk has what they speak of. `State.promise` puts them in the next `Write`, and whoever drives the core sends them
+when that write is durable. What promises nothing leaves at once (`State.send`): a leader's entries, which need not be
+on its own disk yet (thesis §10.2.1), heartbeats and the answers to them, pre-votes; provided only that the term they
+bear is durable. A candidate's question *is* a promise, that of its own vote. The order of the fields of `Ready` is
+the order in which one function, `replica.Replica._carry_out`, does these things, and that order is a safety rule.
+
+Disks take milliseconds and sometimes seconds, and a node does not wait for them: it handles messages while writes are
+under way, and hears later which of them are durable (`Raft.written`). Three things follow. A leader counts its own
+copy only from then on, and may well commit without it, through others. Entries that have been truncated meanwhile do
+not become durable by an old write's report, though others stand in their places now (`writes`). And a promise is
+fixed when it is made: it leaves as it was, or, when the term has risen in the meantime, not at all.
+
+Reads
+=====
+
+A leader may have been deposed without knowing it; were it to answer a read out of its own memory, the answer could be
+stale. So it notes how far it has committed, starts a heartbeat round *after* the read has come, and answers when a
+majority has responded to that round: at some moment after the question it was still the leader, so nothing newer was
+committed anywhere (`reads`, thesis §6.4). A new leader waits with all this until an entry of its own term is
+committed, since it may not know yet how far its predecessor had come. Reads that come while a round is under way
+share the next; no read writes to a disk.
+
+Disks that lose everything
+==========================
+
+All proofs above assume that a node remembers its promises. One whose data directory is lost comes back under the same
+name with an empty memory; it might vote twice, and it has acknowledged entries that it no longer holds. So each
+directory has a number of its own, its `disk_id`, which every answer bears, and the membership registers the number
+under which the leader has met each node. Whoever comes with another one counts for nothing: no vote, no
+acknowledgement, no answer to a round (`core.Raft._comes_from_lost_data`, `Leader._counts`). The lost node cannot know
+that it is one; but it knows that its log does not name its own directory, and then it stands for no election, and
+votes only for a candidate whose log is empty, or names that directory (`State.is_trusted`, `State.may_vote_for`).
+
+A fresh cluster has registered nobody, and empty logs cannot contradict each other: so it may elect its first leader,
+which registers its voters in the very first entry and everybody else on first contact. Entries are sent to registered
+directories only; whoever holds any is therefore known.
+
+What is left out
+================
+
+- *Snapshots.* The log is kept whole, so a start replays all of it. `Log.base` is where a snapshot would end.
+- *Changes of membership.* Quorums know joint consensus (paper §6) and memberships follow the log, but nothing
+  proposes one yet, and a leader keeps a `Progress` for those alone who were members when it was elected. Learners,
+  likewise, are understood and never made.
+- *A bootstrap that survives anything.* If a node loses its data before the rest of a majority has heard that it was
+  registered, the blank ones cannot tell themselves from a fresh cluster. And if the first leader is gone for good
+  within the moments before it has met everybody, those it has not met may be too few to elect another.
+- *Lease reads.* They save a round and rest on clocks.
+- *Peers that lie.* A message is checked for what no honest node can say (`messages.flaw`); one that is well-formed
+  and false is believed.
+"""
