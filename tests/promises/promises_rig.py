@@ -79,7 +79,8 @@ class Place:
         temporary.mkdir()
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("ZRAFT_")}
         # Handed down from process to process, by guards to their scripts too: the mark by which `remains` knows them.
-        self.environment |= {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+        self.environment |= {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
+        self.environment.pop("PYTHONUNBUFFERED", None)  # It would hide a line that nobody has flushed.
         self._mark = f"TMPDIR={temporary}".encode()
 
     def script(self, name: str, text: str) -> Path:
