@@ -214,7 +214,7 @@ def test_a_lost_heartbeat_round_is_logged(cluster: VirtualCluster) -> None:
     leader = cluster.settled()
     cluster.isolate(leader.id)
     cluster.run(350)
-    assert [text for level, text in leader.lines if level == "WARNING"][0].startswith("heartbeat round lost: ")
+    assert next(text for level, text in leader.lines if level == "WARNING").startswith("heartbeat round lost: ")
 
 
 # -- a node that has lost its data -------------------------------------------------------------------------------------
