@@ -17,7 +17,6 @@ import msgspec
 from zraft import Client, config
 from zraft.client.survey import ask, survey
 from zraft.config import Config
-from zraft.events import Event
 from zraft.raft.types import NodeId
 from zraft.requests import Outcome, Status, StatusRequest, TransferRequest
 
@@ -217,15 +216,15 @@ class Cluster:
         replies = survey(self.config, StatusRequest, nodes=nodes or None, timeout_s=wait_s)
         return {name: msgspec.convert(reply.result, Status) for name, reply in replies.items() if reply is not None}
 
-    def led(self, after: Led) -> Led:
-        """Wait until somebody leads a newer term than `after`, by the word of the other nodes."""
+    def newer(self, after: Led) -> Led | None:
+        """Return who leads the newest term, if it is newer than `after`, by the word of the other nodes."""
         others = [node for node in NODES if node != after.node]  # It may be paused, and is not waited for.
+        said = [Led(s.leader, s.term) for s in self.statuses(*others).values() if s.leader is not None]
+        return max((led for led in said if led.term > after.term), key=lambda led: led.term, default=None)
 
-        def newest() -> Led | None:
-            said = [Led(s.leader, s.term) for s in self.statuses(*others).values() if s.leader is not None]
-            return max((led for led in said if led.term > after.term), key=lambda led: led.term, default=None)
-
-        return wait_for(f"somebody leads after {after}", newest)
+    def led(self, after: Led) -> Led:
+        """Wait until somebody leads a newer term than `after`."""
+        return wait_for(f"somebody leads after {after}", lambda: self.newer(after))
 
     def hand_over(self, led: Led) -> None:
         """Ask the leader to hand over to whomever it likes, now."""
@@ -245,63 +244,6 @@ class Cluster:
             return None
         leader, term = said.pop()
         return Led(leader, term) if leader is not None else None
-
-
-class Seen(NamedTuple):
-    """An event, and when its line was read."""
-
-    event: Event
-    at_ms: float
-    """By the clock by which the node stamped the event."""
-
-
-class Monitor:
-    """`zraft monitor --json`, read as it prints."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self.seen: list[Seen] = []
-        """Grows at its end alone."""
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        decode = msgspec.json.Decoder(Event).decode
-        for line in self._process.stdout:
-            self.seen.append(Seen(decode(line), time.time() * 1_000))
-
-    def hears(self) -> None:
-        """Wait until it has heard of every node."""
-        wait_for("the monitor hears all nodes", lambda: {seen.event.node for seen in list(self.seen)} >= set(NODES))
-
-    def roles(self) -> list[Seen]:
-        """Return the events that tell of another role, in the order in which they came."""
-        return [s for s in list(self.seen) if s.event.kind == "role" and s.event.data["prev_role"] != s.event.role]
-
-    def leaders(self) -> dict[int, set[NodeId]]:
-        """Return who said that it leads, by term."""
-        found: dict[int, set[NodeId]] = {}
-        for seen in list(self.seen):
-            if seen.event.kind == "role" and seen.event.role == "leader":
-                found.setdefault(seen.event.term, set()).add(seen.event.node)
-        return found
-
-    def close(self) -> None:
-        """End it as Ctrl-C does."""
-        self._process.send_signal(signal.SIGINT)
-        self._process.wait(PATIENCE_S)
-        self._reader.join(PATIENCE_S)
-
-
-@contextlib.contextmanager
-def monitoring(cluster: Cluster) -> Iterator[Monitor]:
-    """Run a monitor that has heard all nodes."""
-    with cluster.place.running("monitor", "--json", "--tail", "1000", "--config", cluster.file) as process:
-        monitor = Monitor(process)
-        monitor.hears()
-        yield monitor
-        monitor.close()
 
 
 class Worker(threading.Thread):

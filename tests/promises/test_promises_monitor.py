@@ -1,7 +1,8 @@
 """A role change is seen in `zraft monitor --json` as soon as it happens."""
 
 import pytest
-from promises_rig import LIMIT_S, Cluster, Led, Monitor, figures, median, monitoring, percentile, size, wait_for
+from promises_monitor import Monitor, monitoring
+from promises_rig import LIMIT_S, Cluster, Led, figures, median, percentile, size, wait_for
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(LIMIT_S)]
 

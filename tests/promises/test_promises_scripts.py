@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from promises_rig import LIMIT_S, NODES, Cluster, Led, Monitor, Place, figures, monitoring, size, wait_for
+from promises_monitor import Monitor, monitoring
+from promises_rig import LIMIT_S, NODES, Cluster, Led, Place, figures, size, wait_for
 
 from zraft.hooks.decide import REASONS, VARIABLES
 
@@ -55,8 +56,8 @@ class Story:
         since = time.monotonic()
         while time.monotonic() < since + HELD_S:
             status = self._cluster.statuses(led.node).get(led.node)
-            if status is None or Led(status.node, status.term) != led or status.role != "leader":
-                led, since = self._cluster.led(after=led), time.monotonic()
+            if status is None or (status.role, status.term) != ("leader", led.term):
+                led, since = self._cluster.newer(led) or led, time.monotonic()
         return led
 
     def _next(self) -> None:
