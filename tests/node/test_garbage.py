@@ -195,11 +195,18 @@ class Subscriber:
         self._connection = self._connect()
 
     def _connect(self) -> socket.socket:
-        connection = self._target.raw(self._id, "events")
+        return eventually("the node lets us in", self._let_in)
+
+    def _let_in(self) -> socket.socket | None:
+        """Connect and shake hands; None while the node makes its socket anew."""
+        try:
+            connection = self._target.raw(self._id, "events")
+            connection.sendall(GREETING + b"\4\x19\5READY\x0bSocket-Type\0\0\0\3SUB")
+            while len(connection.recv(4_096)) == 4_096:
+                pass
+        except OSError:
+            return None
         self.connections += 1
-        connection.sendall(GREETING + b"\4\x19\5READY\x0bSocket-Type\0\0\0\3SUB")
-        while len(connection.recv(4_096)) == 4_096:
-            pass
         return connection
 
     def say(self, bodies: Iterable[bytes]) -> None:
