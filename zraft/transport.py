@@ -59,6 +59,8 @@ ON_TCP: SocketOptions = {
     zmq.TCP_KEEPALIVE_CNT: 3,
 }
 """Besides, on tcp endpoints: on ipc the kernel itself tells of an end that has died, and one that is paused lives."""
+ON_IPC: SocketOptions = {zmq.RECONNECT_IVL_MAX: 250}
+"""Besides, on ipc endpoints: to try again costs nothing there, and a node that returns is fed at once."""
 PEERS_IN: SocketOptions = (
     _BOUNDED
     | {
@@ -280,8 +282,7 @@ class Transport:
 
     def _socket(self, kind: int, options: SocketOptions, endpoint: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
-        if endpoint.startswith("tcp://"):
-            options = options | ON_TCP
+        options = options | (ON_TCP if endpoint.startswith("tcp://") else ON_IPC)
         for option, value in options.items():  # Before bind and connect: most act only then.
             socket.set(option, value)
         return socket

@@ -55,7 +55,7 @@ def test_a_socket_has_its_type_and_options(ends: Ends, name: str, wire: str) -> 
     found = socket_of(station, name)
     kind, options = TABLE[name]
     assert found.type == kind
-    wanted = EVERY_SOCKET | options | (ON_TCP if wire == "tcp" else {})
+    wanted = EVERY_SOCKET | options | (ON_TCP if wire == "tcp" else {zmq.RECONNECT_IVL_MAX: 250})
     assert {option: found.get(option) for option in wanted} == wanted
 
 

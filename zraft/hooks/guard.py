@@ -205,7 +205,7 @@ class Guard:
         self._poll.unregister(self._reports)
         self._waiting = None
         if self._run is not None:
-            self._run.end("node_died")
+            self._run.orphan()
 
 
 def _take_pipes() -> tuple[int, int]:

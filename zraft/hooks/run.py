@@ -24,6 +24,8 @@ KILL_PAUSE_UPPER_MS = 1_000.0
 """How long to wait between rounds of SIGKILL; doubles from one to the other."""
 STUCK_AFTER_MS = 1_000.0
 """How long after the first SIGKILL survivors are reported."""
+ORPHAN_GRACE_MS_MAX = 4_000
+"""The longest grace once the node has died: five seconds after a supervisor was killed, nothing of its cluster is left."""
 LEFT_AFTER_MS = 100.0
 """How long after the script's exit its descendants are reported; a pipeline needs a moment to end."""
 KILL_WALKS_MAX = 8
@@ -107,6 +109,13 @@ class Run:
         self.reason = reason
         self._kill_at = linux.boot_ms() + self._grace_ms
         self._terminate()
+
+    def orphan(self) -> None:
+        """End it because its node died: within a bound whatever its grace, since nobody watches over it any more."""
+        self._grace_ms = min(self._grace_ms, ORPHAN_GRACE_MS_MAX)
+        if self._kill_at is not None:
+            self._kill_at = min(self._kill_at, linux.boot_ms() + self._grace_ms)
+        self.end("node_died")
 
     def act(self, now_ms: float) -> None:
         """Do what is due."""
