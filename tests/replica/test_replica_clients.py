@@ -8,7 +8,8 @@ from virtual_cluster import VirtualCluster, VirtualNode
 
 from zraft import serving
 from zraft.machines.kv.commands import Delete, Get, List, Put, decode_entry
-from zraft.raft.types import EntryKind, Role
+from zraft.raft.messages import AppendEntries
+from zraft.raft.types import Entry, EntryId, EntryKind, Role
 from zraft.requests import (
     BATCH_BYTES_MAX,
     CALLS_MAX,
@@ -326,6 +327,27 @@ def test_a_leader_that_follows_another_at_once_tells_everybody_who_waits(
     cluster.settled()
 
 
+def test_another_leaders_entry_in_the_place_of_ones_own_is_not_ones_answer(
+    cluster: VirtualCluster, leader: VirtualNode, follower: VirtualNode, session: int
+) -> None:
+    """All in one turn: a newer term, the other's entry at the index of our own, and that it is committed."""
+    cluster.isolate(leader.id)
+    asked = cluster.put(leader, session, b"k")
+    cluster.run(10)
+    raft = leader.replica.raft
+    own = raft.log.last
+    before = EntryId(raft.log.term_at(own.index - 1) or 0, own.index - 1)
+    others = Entry(own.term + 1, own.index, EntryKind.TICK, raft.log.last_time_ms, b"")
+    leader.effects.clear()
+    leader.hear(follower.id, AppendEntries(own.term + 1, before, own.index, [others]))
+    leader.turn()
+    assert journal(leader, asked) == [f"apply {own.index}", "reply"]
+    reply = cluster.answer(asked)
+    assert reply is not None
+    assert (reply.outcome, reply.result) == (Outcome.UNKNOWN, None)
+    assert reply.message == "another leader's entry took its place"
+
+
 # -- reads -------------------------------------------------------------------------------------------------------------
 
 
@@ -348,10 +370,11 @@ def test_a_read_waits_for_a_round_that_began_after_it(cluster: VirtualCluster, l
     assert cluster.answered(read).outcome == Outcome.REFUSED
 
 
-def test_a_read_is_answered_when_its_index_is_applied(
-    cluster: VirtualCluster, leader: VirtualNode, session: int
-) -> None:
-    """The leader has much to apply when the read comes, and applies a bounded amount in each turn."""
+def test_a_read_is_answered_when_its_index_is_applied() -> None:
+    """A node alone confirms a read at once, while what it must see is committed and not applied: that comes bit by bit."""
+    cluster = VirtualCluster(1).start()
+    leader = cluster.settled()
+    session = cluster.open_session(leader)
     value = bytes(100_000)
     for number in range(20):
         cluster.put(leader, session, b"k%d" % number, value)
@@ -361,6 +384,9 @@ def test_a_read_is_answered_when_its_index_is_applied(
     assert raft.log.last_applied < wanted
     leader.effects.clear()
     read = cluster.read(leader, Get(b"k19"))
+    leader.turn()
+    assert cluster.answer(read) is None
+    assert len(leader.replica.serving._confirmed) == 1
     assert len(value_in(cluster.answered(read).result[0]) or b"") == len(value)
     assert f"apply {wanted}" in journal(leader, read)
 
