@@ -11,15 +11,20 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 
 from zraft.errors import StorageError
 from zraft.raft.ready import Write
 from zraft.seams import File
 
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
+AWAIT_MS = 1.0
+"""How long the loop waits for a small write, if the last one took less."""
+SMALL_BYTES_MAX = 4_096
+"""What a write may bring to be awaited; behind more, other work is better done meanwhile."""
 _BUFFERS_MAX = 1_024
 """IOV_MAX of Linux: what one pwritev takes."""
 
@@ -195,6 +200,13 @@ class DiskThread:
         """Id and time of each write that is not durable yet; filled by the loop, emptied by the thread."""
         self._durable: deque[int] = deque()
         """Ids that the loop has not heard of; filled by the thread, emptied by the loop."""
+        self._brisk = False
+        """The last write took less than AWAIT_MS."""
+        self._awaited = False
+        """The loop sleeps in `submit`; set by it, cleared by whoever is first."""
+        self._landed = Lock()
+        """Released by the thread when what is awaited is durable."""
+        self._landed.acquire()
         self._failure: StorageError | None = None
         """The first failure, set by the thread; nothing becomes durable after it."""
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -206,13 +218,24 @@ class DiskThread:
         return self._fd
 
     def submit(self, write: Write) -> None:
-        """Queue `write`; never blocks. One that is not for the disk and has nothing to wait for is durable at once."""
+        """Queue `write`; one that is not for the disk and has nothing to wait for is durable at once.
+
+        A small write to a disk that is idle and brisk is awaited, for a millisecond at most: to sleep until it is done
+        costs less than to turn the loop once more for it, and the thread need not contend for the interpreter.
+        """
         if not self._pending and not write.touches_disk:
             self._durable.append(write.id)
             os.eventfd_write(self._fd, 1)
             return
+        awaited = self._brisk and not self._pending and _is_small(write)
+        if awaited:
+            self._landed.acquire(blocking=False)  # Takes back what came too late for the last one who waited.
+            self._awaited = True
         self._pending.append((write.id, self._now_ms()))
         self._queue.put(write)
+        if awaited:
+            self._landed.acquire(timeout=AWAIT_MS / 1_000)
+            self._awaited = False
 
     def completed(self) -> list[int]:
         """Return the ids durable since the last call, in order.
@@ -223,10 +246,8 @@ class DiskThread:
             The disk has failed; from then on at every call.
         """
         self._raise_failure()  # Before the descriptor is read, so that it stays readable: nobody sleeps on a failure.
-        try:
+        with suppress(BlockingIOError):  # Who waited in `submit` may come before the descriptor is written.
             os.eventfd_read(self._fd)
-        except BlockingIOError:
-            return []  # Nobody has been woken since, so nothing is there.
         self._raise_failure()  # It may have been what the descriptor told of.
         durable = self._durable
         return [durable.popleft() for _ in range(len(durable))]
@@ -247,7 +268,9 @@ class DiskThread:
     def _run(self) -> None:
         try:
             while (batch := self._next_batch()) is not None:
+                began = self._now_ms()
                 self._write(batch)
+                self._brisk = self._now_ms() - began < AWAIT_MS
                 self._tell(batch)
         except Exception as error:  # noqa: BLE001 - the loop must hear of anything that ends this thread, and it raises it.
             failed = error if isinstance(error, StorageError) else StorageError(f"the disk thread failed: {error!r}")
@@ -274,10 +297,17 @@ class DiskThread:
             self._durable.append(write.id)
             self._pending.popleft()  # Only now: to `submit`, an empty `_pending` means that all ids are told.
         os.eventfd_write(self._fd, 1)
+        if self._awaited:
+            self._awaited = False
+            self._landed.release()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise StorageError(str(self._failure)) from self._failure
+
+
+def _is_small(write: Write) -> bool:
+    return sum(len(entry.data) for entry in write.entries) <= SMALL_BYTES_MAX
 
 
 def _behind(buffers: Sequence[memoryview], count: int) -> list[memoryview]:

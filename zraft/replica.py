@@ -155,14 +155,16 @@ class Replica:
             case _:
                 self.serving.request(client, request, batch, self._world.clock.now_ms())
 
-    def disk_done(self) -> None:
-        """Look what has become durable: send what waited for it, then let the core count it."""
-        for id in self._world.disk.completed():
+    def disk_done(self) -> bool:
+        """Look what has become durable: send what waited for it, then let the core count it. False if nothing has."""
+        completed = self._world.disk.completed()
+        for id in completed:
             write = self._waiting.popleft()
             assert write.id == id, f"write {id} completed before {write.id}"
             if write.term == self.raft.term:  # A promise of a past term leaves unchanged, or not at all.
                 self._send(write.responses)
             self.raft.written(id, self._world.clock.now_ms())
+        return bool(completed)
 
     def guard_reported(self, report: dict[str, Any]) -> None:
         """Take what the guard says of a script, and tell people."""
@@ -186,15 +188,20 @@ class Replica:
     def turn(self) -> None:
         """Carry out all that is ready, except that entries are applied, and reads answered, a bounded amount at a time."""
         self.busy = False
-        while not self.busy and (ready := self.raft.ready()) is not None:
-            self._carry_out(ready)
-            self.busy = bool(ready.committed) and self.raft.log.last_applied < self.raft.log.commit_index
+        self._carry_out_all()
+        while self._waiting and self.disk_done():  # A small write may be durable by now.
+            self._carry_out_all()
         self.busy = self.serving.answer_reads(self._world.clock.now_ms) or self.busy
         invariants.check(self.raft)
         if self.raft.is_established != self._was_established:
             self._was_established = self.raft.is_established
             self._observe(self._reason)
         self.deadline = self.raft.deadline
+
+    def _carry_out_all(self) -> None:
+        while not self.busy and (ready := self.raft.ready()) is not None:
+            self._carry_out(ready)
+            self.busy = bool(ready.committed) and self.raft.log.last_applied < self.raft.log.commit_index
 
     def _carry_out(self, ready: Ready) -> None:
         """Carry out `ready`, in the order of its fields: that order is a safety rule."""
