@@ -7,10 +7,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from zraft import disk
 from zraft.disk import DiskThread
 from zraft.errors import StorageError
 from zraft.raft.ready import Write
-from zraft.raft.types import HardState
+from zraft.raft.types import Entry, EntryKind, HardState
 
 PATIENCE_S = 10
 
@@ -197,3 +198,44 @@ def test_closing_finishes_what_was_submitted() -> None:
     thread.close()
     assert seen == list(range(50))
     assert not any(each.name == "disk" for each in threading.enumerate())
+
+
+def test_a_small_write_to_a_brisk_disk_is_durable_when_it_is_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "AWAIT_MS", 1_000.0 * PATIENCE_S)  # So that a busy machine proves nothing.
+    with disk_thread(lambda writes: None, None, lambda: 0.0) as thread:
+        thread.submit(write(1))  # Nothing is known of the disk yet.
+        assert wait_for(thread, 1) == [1]
+        for number in range(2, 50):
+            thread.submit(write(number))
+            assert thread.completed() == [number]
+
+
+def test_a_slow_disk_is_not_awaited_nor_a_large_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "AWAIT_MS", 1_000.0 * PATIENCE_S)
+    clock = iter(range(0, 10**9, 2 * 1_000 * PATIENCE_S))
+    gated = GatedDisk()
+    with disk_thread(gated.write, None, lambda: float(next(clock))) as thread:
+        for number in (1, 2):  # By the clock, each takes longer than anybody waits.
+            thread.submit(write(number))
+            assert thread.completed() == []
+            gated.gate.release()
+            assert wait_for(thread, 1) == [number]
+    with disk_thread(gated.write, None, lambda: 0.0) as thread:
+        thread.submit(write(1))
+        gated.gate.release()
+        assert wait_for(thread, 1) == [1]
+        data = bytes(disk.SMALL_BYTES_MAX + 1)
+        thread.submit(Write(2, 1, entries=[Entry(1, 1, EntryKind.COMMAND, 0, data)]))
+        assert thread.completed() == [], "it waited for the gate that nobody has opened"
+        gated.gate.release()
+        assert wait_for(thread, 1) == [2]
+
+
+def test_who_waited_in_vain_hears_of_it_later() -> None:
+    gated = GatedDisk()
+    with disk_thread(gated.write, None, lambda: 0.0) as thread:
+        for number in range(1, 20):
+            thread.submit(write(number))  # Awaited from the second on, until AWAIT_MS have passed.
+            assert thread.completed() == []
+            gated.gate.release()
+            assert wait_for(thread, 1) == [number]
