@@ -17,16 +17,6 @@ def sent(node: VirtualNode, kind: type) -> list[Any]:
     return [effect[2] for effect in node.effects if effect[0] == "send" and isinstance(effect[2], kind)]
 
 
-@pytest.fixture
-def cluster() -> VirtualCluster:
-    return VirtualCluster().start()
-
-
-@pytest.fixture
-def leader(cluster: VirtualCluster) -> VirtualNode:
-    return cluster.settled()
-
-
 def followers(cluster: VirtualCluster, leader: VirtualNode) -> list[VirtualNode]:
     return [node for node in cluster.nodes.values() if node is not leader]
 

@@ -7,11 +7,6 @@ from zraft.raft.types import Role
 from zraft.requests import Outcome, StatusRequest
 
 
-@pytest.fixture
-def cluster() -> VirtualCluster:
-    return VirtualCluster().start()
-
-
 def won(cluster: VirtualCluster) -> VirtualNode:
     """Wait until somebody is elected, and has applied nothing yet."""
 
