@@ -155,16 +155,14 @@ class Replica:
             case _:
                 self.serving.request(client, request, batch, self._world.clock.now_ms())
 
-    def disk_done(self) -> bool:
-        """Look what has become durable: send what waited for it, then let the core count it. False if nothing has."""
-        completed = self._world.disk.completed()
-        for id in completed:
+    def disk_done(self) -> None:
+        """Look what has become durable: send what waited for it, then let the core count it."""
+        for id in self._world.disk.completed():
             write = self._waiting.popleft()
             assert write.id == id, f"write {id} completed before {write.id}"
             if write.term == self.raft.term:  # A promise of a past term leaves unchanged, or not at all.
                 self._send(write.responses)
             self.raft.written(id, self._world.clock.now_ms())
-        return bool(completed)
 
     def guard_reported(self, report: dict[str, Any]) -> None:
         """Take what the guard says of a script, and tell people."""
@@ -188,9 +186,9 @@ class Replica:
     def turn(self) -> None:
         """Carry out all that is ready, except that entries are applied, and reads answered, a bounded amount at a time."""
         self.busy = False
-        self._carry_out_all()
-        while self._waiting and self.disk_done():  # A small write may be durable by now.
-            self._carry_out_all()
+        while not self.busy and (ready := self.raft.ready()) is not None:
+            self._carry_out(ready)
+            self.busy = bool(ready.committed) and self.raft.log.last_applied < self.raft.log.commit_index
         self.busy = self.serving.answer_reads(self._world.clock.now_ms) or self.busy
         invariants.check(self.raft)
         if self.raft.is_established != self._was_established:
@@ -198,17 +196,13 @@ class Replica:
             self._observe(self._reason)
         self.deadline = self.raft.deadline
 
-    def _carry_out_all(self) -> None:
-        while not self.busy and (ready := self.raft.ready()) is not None:
-            self._carry_out(ready)
-            self.busy = bool(ready.committed) and self.raft.log.last_applied < self.raft.log.commit_index
-
     def _carry_out(self, ready: Ready) -> None:
         """Carry out `ready`, in the order of its fields: that order is a safety rule."""
         self._send(ready.sends)
         if ready.write is not None:
             self._waiting.append(ready.write)
             self._world.disk.submit(ready.write)
+            self.disk_done()  # A small write may be durable by now: its responses need not wait for the machines.
         for entry in ready.committed:
             self._apply(entry)
         if ready.committed:
