@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from zraft.raft import membership as memberships
 from zraft.raft import quorum
 from zraft.raft.core import Raft
-from zraft.raft.log import Log
+from zraft.raft.log import ENTRY_BYTES, Log
 from zraft.raft.messages import AppendEntries, Heartbeat, flaw
 from zraft.raft.progress import Progress, ProgressState
 from zraft.raft.reads import Rounds
@@ -257,14 +257,15 @@ def test_backing_up_never_skips_the_place_where_two_logs_meet(ours: list[int], t
     assert follower.term_at(probed.index) == probed.term, "more round trips than terms"
 
 
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.integers(0, 20))
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.integers(0, 20 + 8 * ENTRY_BYTES))
 def test_slice_keeps_to_its_bytes_but_never_stands_still(sizes: list[int], bytes_max: int) -> None:
     log = Log([entry(1, index, data=b"." * size) for index, size in enumerate(sizes, 1)])
     found = log.slice(1, log.last_index, bytes_max)
     assert found, "one entry goes, whatever its size"
-    assert len(found) == 1 or sum(len(each.data) for each in found) <= bytes_max
+    assert len(found) == 1 or sum(len(each.data) + ENTRY_BYTES for each in found) <= bytes_max
     following = log.slice(1, len(found) + 1, 1 << 62)
-    assert len(found) == len(sizes) or sum(len(each.data) for each in following) > bytes_max, "more would have fitted"
+    size = sum(len(each.data) + ENTRY_BYTES for each in following)
+    assert len(found) == len(sizes) or size > bytes_max, "more would have fitted"
 
 
 def test_an_absent_entry_has_no_term() -> None:

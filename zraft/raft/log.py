@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 from zraft.raft.types import Entry, EntryId, Index, Term
 
+ENTRY_BYTES = 64
+"""What an entry costs besides its data, roughly: a flood of empty ones is bounded too."""
+
 
 class Log:
     """A node's log (paper §5.3).
@@ -73,11 +76,11 @@ class Log:
         return self._entries[index - self.first_index]
 
     def slice(self, first: Index, last: Index, bytes_max: int) -> list[Entry]:
-        """Return entries `first` to `last`, cut when their data exceeds `bytes_max`, but at least one if there is one."""
+        """Return entries `first` to `last`, cut when they exceed `bytes_max`, but at least one if there is one."""
         found = self._entries[first - self.first_index : last - self.first_index + 1]
         total = 0
         for count, entry in enumerate(found):
-            total += len(entry.data)
+            total += len(entry.data) + ENTRY_BYTES
             if total > bytes_max and count:
                 return found[:count]
         return found
