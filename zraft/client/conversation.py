@@ -234,7 +234,11 @@ class Conversation:
         self._closing = None if errand is self._closing else self._closing
 
     def _unavailable(self) -> Unavailable:
-        advice = "is the cluster running? zraft cluster up" if self.route.cut_off else "try again, or see zraft status"
+        advice = (
+            "is the cluster running? zraft cluster up"
+            if self.route.cut_off
+            else "is a majority of the nodes up? zraft status"
+        )
         return Unavailable(f"no node served it in time ({self.route.reasons()}); nothing happened; {advice}")
 
     def _unknown(self) -> OutcomeUnknown:
