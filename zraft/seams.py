@@ -91,7 +91,7 @@ class WriteQueue(Protocol):
     """The file system's write queue: writes go in, ids come out once durable, in order."""
 
     def submit(self, write: Write) -> None:
-        """Queue `write`; never blocks. What waits together shares one vectored write and one sync."""
+        """Queue `write`, and return within a millisecond or so. What waits together shares one vectored write and one sync."""
 
     def completed(self) -> list[int]:
         """Return the ids durable since the last call; raises `StorageError`, from the first failure on and for ever."""
