@@ -25,8 +25,7 @@ from zraft.hooks import linux
 from zraft.hooks.check import check_script
 from zraft.hooks.decide import HookScheduler, HookSettings
 from zraft.hooks.process import GuardProcess
-from zraft.machines.kv.commands import describe as describe_kv
-from zraft.machines.kv.store import KeyValueStore
+from zraft.machines.mounts import DESCRIBERS, mounted
 from zraft.machines.sessions import Machines
 from zraft.raft.state import Settings
 from zraft.raft.types import Membership, NodeId
@@ -146,12 +145,12 @@ class Node:
             Membership(tuple(node.id for node in config.nodes)),
             world=World(self._clock, random.Random(seed), self._transport, self._disk, self._guard),  # noqa: S311
             machines=Machines(
-                {"kv": KeyValueStore(key_bytes_max=limits.key_bytes_max, value_bytes_max=limits.value_bytes_max)},
+                mounted(key_bytes_max=limits.key_bytes_max, value_bytes_max=limits.value_bytes_max),
                 ttl_ms=config.sessions.ttl_ms,
                 count_max=config.sessions.count_max,
                 on_failure=lambda name, error: logger.error("the machine {} failed: {!r}", name, error),
             ),
-            describers={"kv": describe_kv},
+            describers=DESCRIBERS,
             scheduler=self._scheduler,
             publisher=self._publisher,
             host=self,

@@ -1,0 +1,21 @@
+"""The machines that every node mounts, and who says of each what its commands do; a new machine gets a line in both."""
+
+from collections.abc import Callable, Mapping
+
+from zraft.machines.kv import commands as kv
+from zraft.machines.kv.store import KeyValueStore
+from zraft.machines.machine import StateMachine
+
+DESCRIBERS: Mapping[str, Callable[[bytes], str]] = {kv.MACHINE: kv.describe}
+"""By machine: says what one command does, on one line; never raises."""
+
+
+def mounted(*, key_bytes_max: int, value_bytes_max: int) -> dict[str, StateMachine]:
+    """Return all machines, empty, by name.
+
+    Parameters
+    ----------
+    key_bytes_max, value_bytes_max
+        Limits of the key-value store.
+    """
+    return {kv.MACHINE: KeyValueStore(key_bytes_max=key_bytes_max, value_bytes_max=value_bytes_max)}
