@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from zraft.codec import PEER_KINDS, REQUEST_KINDS, Codec
+from zraft.codec import PEER_KINDS, REPLY_KINDS, REQUEST_KINDS, Codec
 from zraft.events import Event, Publisher
 from zraft.hooks.decide import HookScheduler, HookSettings
 from zraft.machines.kv.commands import Put, describe, encode
@@ -28,7 +28,7 @@ from zraft.storage.wal import Storage
 
 sys.path.append(str(Path(__file__).parents[1] / "storage"))
 from crashfs import CrashFS
-from virtual_seams import CLUSTER_ID, Answered, Clock, Disk, Link, ListGuard, Packet
+from virtual_seams import CLUSTER_ID, Clock, Disk, Link, ListGuard, Packet
 
 ELECTION_MS = (500, 1_000)
 HEARTBEAT_MS = 100
@@ -68,6 +68,7 @@ class VirtualNode:
 
     def start(self) -> None:
         self.boot_id += 1
+        self.codec = Codec(CLUSTER_ID, self.id, self.boot_id)
         cluster = self.cluster
         disk_id = f"{cluster.random.getrandbits(128):032x}"
         storage = Storage.open(
@@ -148,10 +149,9 @@ class VirtualNode:
         self.disk.sync()
         self.replica.tick()
         self.replica.disk_done()
-        codec = Codec(CLUSTER_ID, self.id, self.boot_id)
         inbox, self.inbox = self.inbox, []
         for packet in inbox:
-            self.replica.receive(packet.source, codec.decode(packet.frames, PEER_KINDS).message)
+            self.replica.receive(packet.source, self.codec.decode(packet.frames, PEER_KINDS).message)
         requests, self.requests = self.requests, []
         for client, request, batch in requests:
             self.replica.request(client, request, batch)
@@ -179,7 +179,9 @@ class VirtualCluster:
         """Links, one way each, on which everything is lost."""
         self.refused: set[tuple[NodeId, NodeId]] = set()
         """Links whose socket takes nothing."""
-        self.answers: list[Answered] = []
+        self.client_codec = Codec(CLUSTER_ID, "client", 1)
+        self._answers: dict[int, Reply] = {}
+        """What clients have been answered, by the request's id."""
         self._applied: dict[Index, Entry] = {}
         self._leaders: dict[Term, NodeId] = {}
         self._next_request = 1
@@ -281,16 +283,20 @@ class VirtualCluster:
     def ask(self, node: VirtualNode, request: Any, batch: bytes | None = None, client: bytes = CLIENT) -> int:
         """Hand a request in at a node, through the codec; its id, which is returned, replaces the one that it has."""
         id, self._next_request = self._next_request, self._next_request + 1
-        frames = Codec(CLUSTER_ID, "client", 1).encode(msgspec.structs.replace(request, id=id), batch)
-        received = Codec(CLUSTER_ID, node.id, 1).decode(frames, REQUEST_KINDS)
+        frames = self.client_codec.encode(msgspec.structs.replace(request, id=id), batch)
+        received = node.codec.decode(frames, REQUEST_KINDS)
         node.requests.append((client, received.message, received.batch))
         return id
 
     def answer(self, id: int) -> Reply | None:
-        """Return the reply to that request, once there is one; there must never be two."""
-        found = [answered.reply for answered in self.answers if answered.reply.id == id]
-        assert len(found) <= 1, f"answered more than once: {found}"
-        return found[0] if found else None
+        """Return the reply to that request, once there is one."""
+        return self._answers.get(id)
+
+    def take_answer(self, frames: list[bytes]) -> None:
+        """Let a reply reach its client."""
+        reply = self.client_codec.decode(frames, REPLY_KINDS).message
+        known = self._answers.setdefault(reply.id, reply)
+        assert known is reply, f"answered more than once: {known}, {reply}"
 
     def answered(self, id: int) -> Reply:
         """Wait for the reply."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zraft.codec import REPLY_KINDS, Codec
 from zraft.errors import StorageError
 from zraft.raft.messages import (
     AppendEntriesResponse,
@@ -36,14 +35,6 @@ class Packet(NamedTuple):
     frames: list[bytes]
 
 
-class Answered(NamedTuple):
-    """A reply that reached its client."""
-
-    node: NodeId
-    client: bytes
-    reply: Reply
-
-
 class Clock:
     """The clock seam of one node."""
 
@@ -62,7 +53,6 @@ class Link:
 
     def __init__(self, node: VirtualNode) -> None:
         self._node = node
-        self._codec = Codec(CLUSTER_ID, node.id, node.boot_id)
 
     def send(self, target: NodeId, message: Message) -> bool:
         node, cluster = self._node, self._node.cluster
@@ -70,13 +60,12 @@ class Link:
         node.effects.append(("send", target, message))
         if (node.id, target) in cluster.refused:
             return False
-        cluster.network.append(Packet(cluster.now + MESSAGE_MS, node.id, target, self._codec.encode(message)))
+        cluster.network.append(Packet(cluster.now + MESSAGE_MS, node.id, target, node.codec.encode(message)))
         return True
 
     def reply(self, client: bytes, reply: Reply) -> None:
         self._node.effects.append(("reply", client, reply))
-        received = Codec(CLUSTER_ID, "client", 1).decode(self._codec.encode(reply), REPLY_KINDS).message
-        self._node.cluster.answers.append(Answered(self._node.id, client, received))
+        self._node.cluster.take_answer(self._node.codec.encode(reply))
 
 
 class Disk:
