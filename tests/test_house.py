@@ -331,8 +331,9 @@ def is_nothing(node: ast.stmt) -> bool:
 def broad_suppression(modules: list[Module]) -> Iterator[str]:
     """`contextlib.suppress` names what it expects: never everything."""
     for module in modules:
+        aliases = aliases_of(module)
         for node in ast.walk(module.tree):
-            if not isinstance(node, ast.Call) or dotted(node.func, aliases_of(module)) != "contextlib.suppress":
+            if not isinstance(node, ast.Call) or dotted(node.func, aliases) != "contextlib.suppress":
                 continue
             if any(isinstance(arg, ast.Name) and arg.id in {"Exception", "BaseException"} for arg in node.args):
                 yield f"{module.shown}:{node.lineno}: suppress(Exception) hides what nobody expected"
