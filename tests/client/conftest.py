@@ -1,13 +1,17 @@
 """A fake cluster per test, and clients that are closed whatever happens."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from fake_cluster import FakeCluster
 
+import zraft.client.client as client_module
 from zraft.client.client import Client
+from zraft.config import Election
+
+BRISK_MS = 100
 
 
 @pytest.fixture
@@ -15,8 +19,16 @@ def cluster() -> Iterator[FakeCluster]:
     """Three nodes, not started, of which n1 leads once it is."""
     cluster = FakeCluster()
     yield cluster
-    cluster.stop()
-    shutil.rmtree(cluster.directory)
+    cluster.close()
+
+
+@pytest.fixture
+def brisk(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients of that cluster turn to another node after a tenth of a second of silence."""
+    monkeypatch.setattr(client_module, "PATIENCE_LOWER_S", BRISK_MS / 1_000)
+    cluster.config = msgspec.structs.replace(
+        cluster.config, election=Election(timeout_lower_ms=BRISK_MS // 2, timeout_upper_ms=BRISK_MS)
+    )
 
 
 @pytest.fixture
@@ -31,5 +43,6 @@ def connect(cluster: FakeCluster) -> Iterator[Callable[..., Client]]:
         return client
 
     yield make
+    cluster.serve()
     for client in clients:
         client.close()

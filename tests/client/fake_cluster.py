@@ -1,5 +1,7 @@
 """A cluster of nothing but client sockets: it speaks the codec, keeps one replicated state, and misbehaves on demand."""
 
+import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable
@@ -60,14 +62,31 @@ class FakeCluster:
             self.nodes[name].start()
 
     def stop(self, *names: str) -> None:
-        for name in names or self.nodes:
-            self.nodes[name].stop()
+        nodes = [self.nodes[name] for name in names or self.nodes]
+        for node in nodes:
+            node.end()
+        for node in nodes:
+            node.join()
 
     def wait_for(self, condition: Callable[[], Any]) -> Any:
         """Return as soon as `condition` holds."""
         with self.changed:
             assert self.changed.wait_for(condition, WAIT_S), "it never came"
             return condition()
+
+    def serve(self) -> None:
+        """Behave well from now on: whoever says farewell is answered."""
+        self.leader = self.leader if self.leader in self.nodes else next(iter(self.nodes))
+        self.behaviour = lambda *_: SERVE
+        for node in self.nodes.values():
+            node.hold = False
+
+    def close(self) -> None:
+        """End all nodes and leave nothing behind."""
+        self.stop()
+        for node in self.nodes.values():
+            os.close(node.bell)
+        shutil.rmtree(self.directory)
 
     def of(self, kind: type) -> list[Seen]:
         return [seen for seen in self.seen if isinstance(seen.request, kind)]
@@ -118,22 +137,26 @@ class FakeNode:
         self.endpoint = cluster.config.node(name).client
         self.codec = Codec(cluster.config.cluster_id, name, 1)
         self.thread: threading.Thread | None = None
-        self.stopping = threading.Event()
+        self.bell = os.eventfd(0, os.EFD_CLOEXEC)
+        """Rung when the thread shall end."""
         self.kept: list[tuple[bytes, Any, bytes | None]] = []
         """Requests put off by `hold`."""
         self.hold = False
 
     def start(self) -> None:
-        self.stopping.clear()
         bound = threading.Event()
         self.thread = threading.Thread(target=self.run, args=(bound,))
         self.thread.start()
         assert bound.wait(WAIT_S)
 
-    def stop(self) -> None:
+    def end(self) -> None:
         if self.thread is not None:
-            self.stopping.set()
+            os.eventfd_write(self.bell, 1)
+
+    def join(self) -> None:
+        if self.thread is not None:
             self.thread.join(WAIT_S)
+            assert not self.thread.is_alive(), f"{self.name} does not end"
             self.thread = None
 
     def run(self, bound: threading.Event) -> None:
@@ -143,12 +166,16 @@ class FakeNode:
         Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
         router.bind(self.endpoint)
         bound.set()
-        while not self.stopping.is_set():
+        poller = zmq.Poller()
+        poller.register(router, zmq.POLLIN)
+        poller.register(self.bell, zmq.POLLIN)
+        while self.bell not in (ready := dict(poller.poll(_TICK_MS))):
             self.release(router)
-            if router.poll(_TICK_MS):
+            if router in ready:
                 client, *frames = router.recv_multipart()
                 received = self.codec.decode(frames, REQUEST_KINDS)
                 self.take(router, client, received.message, received.batch)
+        os.eventfd_read(self.bell)
         context.destroy(linger=0)
 
     def release(self, router: zmq.Socket) -> None:

@@ -1,7 +1,6 @@
 """How a client finds the leader, and how its commands happen once, whatever is lost on the way."""
 
 import itertools
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +14,7 @@ from zraft.errors import Unavailable
 from zraft.requests import Outcome, Reply
 
 Connect = Callable[..., Client]
-SHORT_S = 0.4
+SHORT_S = 0.3
 PATIENT_S = 6.0
 
 
@@ -24,8 +23,7 @@ def patient() -> Iterator[FakeCluster]:
     """Make a cluster whose election timeout is long, so that a client waits long for an answer."""
     cluster = FakeCluster(patience_ms=int(PATIENT_S * 1_000))
     yield cluster
-    cluster.stop()
-    shutil.rmtree(cluster.directory)
+    cluster.close()
 
 
 def first_times(kind: type, count: int, wish: Any) -> Callable[..., Any]:
@@ -90,6 +88,7 @@ def test_a_cluster_without_a_leader_is_asked_again_until_it_has_one(cluster: Fak
     assert future.result() == 1
 
 
+@pytest.mark.usefixtures("brisk")
 def test_a_lost_answer_is_asked_for_again_under_the_same_sequence(cluster: FakeCluster, connect: Connect) -> None:
     cluster.start()
     cluster.behaviour = first_times(requests.Commands, 1, MUTE)
@@ -110,6 +109,7 @@ def test_an_unknown_outcome_from_the_node_is_settled_by_asking_again(cluster: Fa
     assert set(batches(cluster)) == {(1, 1)}
 
 
+@pytest.mark.usefixtures("brisk")
 def test_a_late_answer_to_an_earlier_attempt_counts(cluster: FakeCluster, connect: Connect) -> None:
     cluster.start()
     kv = connect(timeout_s=10).kv
@@ -136,6 +136,7 @@ def test_a_leader_that_dies_is_left_at_once(patient: FakeCluster) -> None:
         assert time.monotonic() - started < PATIENT_S / 2, "it waited out the attempt though the connection broke"
 
 
+@pytest.mark.usefixtures("brisk")
 def test_a_leader_that_is_paused_is_left_though_others_still_name_it(cluster: FakeCluster, connect: Connect) -> None:
     cluster.start()
     kv = connect(timeout_s=10).kv

@@ -10,7 +10,7 @@ from zraft.client.survey import survey
 
 def test_whoever_answers_is_heard_and_the_others_are_none(cluster: FakeCluster) -> None:
     cluster.start("n1", "n3")
-    answers = survey(cluster.config, requests.Hello, timeout_s=0.5)
+    answers = survey(cluster.config, requests.Hello, timeout_s=0.2)
     assert list(answers) == ["n1", "n2", "n3"]
     assert answers["n2"] is None
     assert [answers[name].result["node"] for name in ("n1", "n3")] == ["n1", "n3"]  # type: ignore[union-attr]
@@ -29,6 +29,6 @@ def test_a_silent_node_does_not_keep_it_longer_than_its_time(cluster: FakeCluste
     cluster.start()
     cluster.nodes["n2"].hold = True
     started = time.monotonic()
-    answers = survey(cluster.config, requests.Hello, timeout_s=0.3)
-    assert 0.3 <= time.monotonic() - started < 2
+    answers = survey(cluster.config, requests.Hello, timeout_s=0.2)
+    assert 0.2 <= time.monotonic() - started < 2
     assert [name for name, answer in answers.items() if answer is None] == ["n2"]
