@@ -14,6 +14,7 @@ import zmq
 from zraft import config as configuration
 from zraft import requests
 from zraft.client.calls import Call
+from zraft.client.catalog import CatalogClient
 from zraft.client.connection import Connection
 from zraft.client.greeting import Topology
 from zraft.client.kv import KeyValueClient
@@ -83,6 +84,8 @@ class Client:
             raise ConfigError(f"not endpoints (tcp://host:port or ipc://path): {', '.join(seeds)}: {error}") from error
         self.kv = KeyValueClient(self)
         """The key-value store."""
+        self.catalog = CatalogClient(self)
+        """Brokers, topics, partitions and producers."""
 
     def __enter__(self) -> Self:
         return self

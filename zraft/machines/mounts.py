@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
+from zraft.machines.catalog import commands as catalog
+from zraft.machines.catalog.store import Catalog
 from zraft.machines.kv import commands as kv
 from zraft.machines.kv.store import KeyValueStore
 from zraft.machines.machine import StateMachine
 
-DESCRIBERS: Mapping[str, Callable[[bytes], str]] = {kv.MACHINE: kv.describe}
+DESCRIBERS: Mapping[str, Callable[[bytes], str]] = {kv.MACHINE: kv.describe, catalog.MACHINE: catalog.describe}
 """By machine: says what one command does, on one line; never raises."""
 
 
@@ -18,4 +20,7 @@ def mounted(*, key_bytes_max: int, value_bytes_max: int) -> dict[str, StateMachi
     key_bytes_max, value_bytes_max
         Limits of the key-value store.
     """
-    return {kv.MACHINE: KeyValueStore(key_bytes_max=key_bytes_max, value_bytes_max=value_bytes_max)}
+    return {
+        kv.MACHINE: KeyValueStore(key_bytes_max=key_bytes_max, value_bytes_max=value_bytes_max),
+        catalog.MACHINE: Catalog(),
+    }

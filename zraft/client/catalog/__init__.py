@@ -1,0 +1,47 @@
+"""The catalog as a client sees it: brokers, topics, partitions and producers, each with the same five verbs."""
+
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from zraft.client.catalog.brokers import Brokers
+from zraft.client.catalog.metadata import Metadata, Pages
+from zraft.client.catalog.noun import encoded
+from zraft.client.catalog.partitions import Partitions
+from zraft.client.catalog.producers import Producers
+from zraft.client.catalog.topics import Topics
+from zraft.machines.catalog import commands
+from zraft.machines.catalog.commands import Fetch
+
+if TYPE_CHECKING:
+    from zraft.client.client import Client
+
+
+class CatalogClient:
+    """The catalog; `Client.catalog` is the one to use.
+
+    Each call has a twin that starts with ``submit_``, which returns a future at once. What is said of `KeyValueClient`
+    holds here too: reads are linearizable, commands are applied in the order in which they were submitted, and every call
+    raises `InvalidRequest`, `Unavailable`, and the commands alone `OutcomeUnknown` and `SessionExpired`.
+    """
+
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+        self.broker = Brokers(client)
+        self.topic = Topics(client)
+        self.partition = Partitions(client)
+        self.producer = Producers(client)
+
+    def fetch(self, since: int = 0) -> Metadata:
+        """Return everything, or what changed since a revision; all as of one moment, see `metadata.apply_delta`.
+
+        Raises
+        ------
+        InvalidRequest
+            `since` is so old that deletions behind it are forgotten, or not a revision of this catalog.
+        """
+        return self._client.wait(self.submit_fetch(since))
+
+    def submit_fetch(self, since: int = 0) -> "Future[Metadata]":
+        """Do what `fetch` does, without waiting."""
+        fetch = Fetch(since)
+        return self._client.submit_query(commands.MACHINE, encoded(fetch), Pages(fetch).read)

@@ -1,0 +1,103 @@
+"""What brokers, topics, partitions and producers have in common: get, list and delete, and how commands are sent."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+
+from zraft.client.calls import Again
+from zraft.client.catalog.metadata import Pages
+from zraft.errors import InvalidRequest, NotFound
+from zraft.machines.catalog import commands, rules
+from zraft.machines.catalog.commands import BrokerKey, Change, Command, Delete, Fetch, Get, Query, TopicKey
+from zraft.machines.catalog.records import Broker, Kind, Partition, Producer, Topic
+
+if TYPE_CHECKING:
+    from zraft.client.client import Client
+
+Record = TypeVar("Record", Broker, Topic, Partition, Producer)
+Records = list[Record]
+Named = TypeVar("Named")
+"""What names a record of the kind."""
+BrokerName = int | str
+"""A broker_id, or a uuid."""
+
+
+class Noun(Generic[Named, Record]):
+    """What can be done with records of each kind."""
+
+    _kind: Kind
+    _key: Callable[[Any], commands.Key]
+
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+
+    def get(self, name: Named) -> Record | None:
+        """Return a record, or None."""
+        return self._client.wait(self.submit_get(name))
+
+    def submit_get(self, name: Named) -> "Future[Record | None]":
+        """Do what `get` does, without waiting."""
+        query = Get(type(self)._key(name))
+        return self._client.submit_query(commands.MACHINE, encoded(query), commands.decode_record)
+
+    def list(self) -> Records[Record]:
+        """Return all records, as of one moment, in the order of their keys."""
+        return self._client.wait(self.submit_list())
+
+    def submit_list(self) -> "Future[Records[Record]]":
+        """Do what `list` does, without waiting."""
+        return self._send_fetch(None)
+
+    def _send_fetch(self, owner: BrokerKey | TopicKey | None) -> "Future[Records[Record]]":
+        fetch = Fetch(kind=self._kind, owner=owner)
+        pages = Pages(fetch)
+
+        def read(result: bytes) -> Any:
+            whole = pages.read(result)
+            return whole if isinstance(whole, Again) else getattr(whole, f"{self._kind}s")
+
+        return self._client.submit_query(commands.MACHINE, encoded(fetch), read)
+
+    def delete(self, name: Named) -> Record | None:
+        """Remove a record and return it; None when there was none.
+
+        Raises
+        ------
+        InvalidRequest
+            Others refer to it: partitions to their topic and brokers, producers to their broker.
+        """
+        return self._client.wait(self.submit_delete(name))
+
+    def submit_delete(self, name: Named) -> "Future[Record | None]":
+        """Do what `delete` does, without waiting."""
+        return self._send(Delete(type(self)._key(name)))
+
+    def _send(self, command: Command) -> "Future[Any]":
+        return self._client.submit_command(commands.MACHINE, encoded(command), commands.decode_record)
+
+    def _send_change(self, command: Change) -> "Future[Record]":
+        def read(result: bytes) -> Any:
+            record = commands.decode_record(result)
+            if record is None:
+                what = commands.named(command.key)
+                raise NotFound(
+                    f"{what}: no such {self._kind}; zraft catalog {self._kind} list shows those that there are"
+                )
+            return record
+
+        return self._client.submit_command(commands.MACHINE, encoded(command), read)
+
+
+def encoded(request: Command | Query) -> bytes:
+    """Return a request as bytes; raise InvalidRequest for what the catalog would refuse whatever is in it."""
+    try:
+        encoded = commands.encode(request)
+        if isinstance(request, Query):
+            commands.decode_query(encoded)
+        else:
+            rules.check(commands.decode_command(encoded))
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
+        raise InvalidRequest(f"not what the catalog takes: {error}") from error
+    return encoded
