@@ -25,6 +25,8 @@ from zraft.raft.types import NodeId
 REQUEST_BYTES_MAX = 1 << 16
 MESSAGES_MAX = 256
 """High-water mark: far above what people type."""
+GRACE_S = 1.0
+"""How much longer than the supervisor has for the work its answer is awaited."""
 _RECONNECT_MS = (20, 100)
 _LOOK_MS = 500
 """While an answer is awaited: how often to look whether the supervisor is still there."""
@@ -211,7 +213,7 @@ class Line:
         self._next_id += 1
         request = Request(self._next_id, verb, node, round(timeout_s * 1_000))
         self._socket.send(_encode(request))
-        reply = self._await(request, time.monotonic() + timeout_s + 1, starting)
+        reply = self._await(request, time.monotonic() + timeout_s + GRACE_S, starting)
         if reply.exit_code:
             raise error_of(reply.exit_code, reply.message)
         return reply
