@@ -7,7 +7,7 @@ import msgspec
 
 from zraft.raft.membership import decode as decode_membership
 from zraft.raft.ready import Note
-from zraft.raft.types import Entry, EntryKind
+from zraft.raft.types import Ballot, Entry, EntryKind
 from zraft.requests import Batch, SessionChange
 
 COMMANDS_SHOWN_MAX = 3
@@ -22,6 +22,7 @@ _LINES: dict[str, tuple[str, str]] = {
     "vote_granted": ("INFO", "vote granted to {candidate} in term {term}"),
     "vote_refused": ("INFO", "vote refused to {candidate} in term {term}: {reason}"),
     "majority_won": ("INFO", "majority won in term {term}: {votes}"),
+    "candidacy_lost": ("INFO", "candidacy of term {term} lost: {ending}"),
     "term_update": ("INFO", "term update: {before} -> {term}"),
     "outdated_term": ("INFO", "outdated term {term} from {source}, now {current}"),
     "leader_reset": ("INFO", "leader reset: follows {leader}"),
@@ -31,7 +32,14 @@ _LINES: dict[str, tuple[str, str]] = {
     "membership": ("INFO", "registers the data directories of {registered}"),
     "transfer": ("INFO", "handover to {target}: {outcome}"),
 }
+_ENDINGS = {
+    "timeout": "no majority answered in time",
+    "refused": "a majority refused",
+    "another_leads": "another leads the term",
+    "higher_term": "there is a higher term",
+}
 _decode_batch = msgspec.msgpack.Decoder(Batch).decode
+_decode_ballot = msgspec.msgpack.Decoder(Ballot).decode
 _decode_session = msgspec.msgpack.Decoder(SessionChange).decode
 
 
@@ -41,6 +49,8 @@ def line(note: Note) -> tuple[str, str]:
     data = dict(note.data)
     if note.kind == "transfer":
         data["outcome"] = "told to take over" if data["done"] else "given up, it did not catch up in time"
+    elif note.kind == "candidacy_lost":
+        data["ending"] = _ENDINGS[str(note.data["outcome"])]
     return level, form.format(**data)
 
 
@@ -64,7 +74,7 @@ def entry_text(entry: Entry, describers: Mapping[str, Describer]) -> str:
     try:
         match entry.kind:
             case EntryKind.NOOP:
-                return f"{entry.data.decode('utf-8', 'replace')} leads term {entry.term}"
+                return f"{_decode_ballot(entry.data).leader} leads term {entry.term}"
             case EntryKind.COMMAND:
                 return _batch_text(_decode_batch(entry.data), describers)
             case EntryKind.SESSION:

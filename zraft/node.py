@@ -136,6 +136,7 @@ class Node:
             election_timeout_lower_ms=config.election.timeout_lower_ms,
             election_timeout_upper_ms=config.election.timeout_upper_ms,
             heartbeat_interval_ms=config.heartbeat.interval_ms,
+            wall_ms_at_zero=self._clock.wall_ms() - int(self._clock.now_ms()),
         )
         seed = secrets.randbits(64)
         limits = config.limits

@@ -13,7 +13,7 @@ from zraft.machines import sessions
 from zraft.machines.kv.store import KeyValueStore
 from zraft.machines.machine import Applied
 from zraft.machines.sessions import Machines, Result
-from zraft.raft.types import Entry, EntryKind, Membership
+from zraft.raft.types import Ballot, Entry, EntryKind, Membership
 from zraft.requests import Answer, Batch, Outcome, SessionChange
 
 encode = msgspec.msgpack.encode
@@ -237,7 +237,7 @@ def test_a_command_learns_where_in_history_it_is() -> None:
     node = Node()
     membership = Membership(voters=("n1", "n2"))
     node.apply(EntryKind.MEMBERSHIP, encode(membership))
-    node.apply(EntryKind.NOOP, b"n2", term=2)
+    node.apply(EntryKind.NOOP, encode(Ballot("n2", ("n1", "n2"), (), ("n1", "n2"), "timeout", 1, 0)), term=2)
     session = node.register(after_ms=70)
     node.batch(session, 1, b"a", after_ms=7)
     assert node.tally.at == Applied(4, 1, 77, session, "n2", membership)

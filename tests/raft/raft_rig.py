@@ -19,7 +19,7 @@ from zraft.raft.types import EntryId, EntryKind, Membership, NodeId
 
 TURNS_MAX = 20_000
 """A cluster that is busy for longer than this without time passing will never be still."""
-NOTES_TOLD = {"vote_refused", "data_lost", "strange", "transfer", "membership", "round_lost"}
+NOTES_TOLD = {"vote_refused", "data_lost", "strange", "transfer", "membership", "round_lost", "candidacy_lost"}
 """The notes that the lines of messages and states do not say already."""
 
 

@@ -4,6 +4,7 @@ The witness is told of every message, every step and every crash, and raises `As
 believes nobody: whatever a node promises is looked up in that node's durable image.
 """
 
+import msgspec
 from raft_disk import Disk
 
 from zraft.raft import invariants
@@ -20,9 +21,9 @@ from zraft.raft.messages import (
     RequestVote,
     RequestVoteResponse,
 )
-from zraft.raft.quorum import majority
+from zraft.raft.quorum import Tally, majority, tally
 from zraft.raft.ready import ReadReady
-from zraft.raft.types import Entry, HardState, Index, Membership, NodeId, Role, Term
+from zraft.raft.types import Ballot, Entry, EntryKind, HardState, Index, Membership, NodeId, Role, Term
 
 
 class Witness:
@@ -124,6 +125,22 @@ class Witness:
         first = self.leaders.setdefault(raft.term, raft.id)
         assert first == raft.id, f"two leaders in term {raft.term}: {first} and {raft.id} (paper §5.2)"
         self._check_completeness(raft)
+        self._check_ballot(raft)
+
+    def _check_ballot(self, raft: Raft) -> None:
+        # The history that people read is the one that happened: a majority, and no vote that is not on its voter's disk.
+        assert isinstance(raft.role, Leader)
+        own = raft.log.slice(raft.role.noop_index, raft.log.last_index, 1 << 62)
+        (noop,) = (entry for entry in own if entry.kind == EntryKind.NOOP)
+        ballot = msgspec.msgpack.decode(noop.data, type=Ballot)
+        votes = dict.fromkeys(ballot.votes_for, True) | dict.fromkeys(ballot.votes_against, False)
+        assert ballot.leader == raft.id, f"{raft.id} leads term {raft.term} by the ballot of {ballot.leader}"
+        assert tally(votes, raft.memberships.current) is Tally.WON, f"{raft.id} leads term {raft.term} by {ballot}"
+        for voter in ballot.votes_for:
+            held = [disk.hard_state for (node, _), disk in self.disks.items() if node == voter]
+            assert any(state.term > raft.term or state == HardState(raft.term, raft.id) for state in held), (
+                f"{raft.id} counts a vote of {voter} that is not durable"
+            )
 
     def _check_completeness(self, raft: Raft) -> None:
         held = raft.log.slice(1, len(self.ledger), 1 << 62)

@@ -1,11 +1,12 @@
 """How things read for people; the transcripts of `scenarios/` show the rest."""
 
+import msgspec
 import pytest
 
 from zraft.raft import describe, membership
 from zraft.raft.messages import PreVote, TimeoutNow
 from zraft.raft.ready import Note, ReadReady, RoleChange
-from zraft.raft.types import Entry, EntryId, EntryKind, Membership, Role
+from zraft.raft.types import Ballot, Entry, EntryId, EntryKind, Membership, Role
 
 
 def made(*ids: tuple[int, int]) -> list[Entry]:
@@ -30,7 +31,11 @@ def test_entries_of_one_term_are_drawn_together(ids: list[tuple[int, int]], text
 @pytest.mark.parametrize(
     ("kind", "data", "text"),
     [
-        (EntryKind.NOOP, b"n1", "2@1 no-op"),
+        (
+            EntryKind.NOOP,
+            msgspec.msgpack.encode(Ballot("n1", ("n1", "n2"), ("n3",), ("n1", "n2", "n3"), "timeout", 5, 0)),
+            "2@1 no-op: n1 elected by timeout, for n1 n2, against n3, of n1 n2 n3",
+        ),
         (EntryKind.COMMAND, b"abc", "2@1 command, 3 bytes"),
         (EntryKind.TICK, b"", "2@1 tick"),
         (
@@ -46,7 +51,8 @@ def test_an_entry_says_what_it_holds(kind: int, data: bytes, text: str) -> None:
 
 
 def test_an_entry_that_cannot_be_read_is_described_all_the_same() -> None:
-    assert "can't be read" in describe.entry(Entry(1, 2, EntryKind.MEMBERSHIP, 0, b"\xff"))
+    for kind in (EntryKind.MEMBERSHIP, EntryKind.NOOP):
+        assert "can't be read" in describe.entry(Entry(1, 2, kind, 0, b"\xff"))
 
 
 def test_commands_read_as_their_machine_says() -> None:

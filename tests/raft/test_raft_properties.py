@@ -4,6 +4,7 @@ from collections import Counter
 from itertools import combinations, pairwise, product
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from zraft.raft.messages import AppendEntries, Heartbeat, flaw
 from zraft.raft.progress import Progress, ProgressState
 from zraft.raft.reads import Rounds
 from zraft.raft.state import Settings
-from zraft.raft.types import Entry, EntryId, EntryKind, HardState, Membership
+from zraft.raft.types import Ballot, Cause, Entry, EntryId, EntryKind, HardState, Membership
 
 VOTERS_MAX = 9
 JOINT_MAX = 4
@@ -375,6 +376,8 @@ def test_a_round_tells_when_it_was_sent_and_not_when_it_was_answered() -> None:
 
 GOOD = [entry(2, 4), entry(2, 5, time_ms=7), entry(3, 6, time_ms=7)]
 MEMBERS = memberships.encode(Membership(nodes(3)))
+WON = Ballot("n1", nodes(2), (), nodes(3), Cause.TIMEOUT, 5, 0)
+BALLOT = msgspec.msgpack.encode(WON)
 
 
 def appended(entries: list[Entry], term: int = 3, prev: EntryId = EntryId(2, 3)) -> AppendEntries:  # noqa: B008
@@ -384,7 +387,7 @@ def appended(entries: list[Entry], term: int = 3, prev: EntryId = EntryId(2, 3))
 def test_an_honest_message_has_no_flaw() -> None:
     assert flaw(appended(GOOD)) is None
     assert flaw(appended([])) is None
-    assert flaw(appended([entry(2, 4, EntryKind.MEMBERSHIP, MEMBERS)])) is None
+    assert flaw(appended([entry(2, 4, EntryKind.MEMBERSHIP, MEMBERS), entry(3, 5, EntryKind.NOOP, BALLOT)])) is None
     assert flaw(Heartbeat(1, 0, 1)) is None
 
 
@@ -403,6 +406,13 @@ def test_an_honest_message_has_no_flaw() -> None:
         (
             appended([entry(2, 4, EntryKind.MEMBERSHIP, memberships.encode(Membership(())))]),
             "entry 4 of kind 3 can't be understood",
+        ),
+        (appended([entry(2, 4, EntryKind.NOOP, b"n1")]), "entry 4 of kind 0 can't be understood"),
+        (appended([entry(2, 4, EntryKind.NOOP, b"")]), "entry 4 of kind 0 can't be understood"),
+        (appended([entry(2, 4, EntryKind.NOOP, BALLOT[:-3])]), "entry 4 of kind 0 can't be understood"),
+        (
+            appended([entry(2, 4, EntryKind.NOOP, msgspec.msgpack.encode(msgspec.structs.replace(WON, leader="")))]),
+            "entry 4 of kind 0 can't be understood",
         ),
         (appended([entry(2, 4, EntryKind.MEMBERSHIP, b"\x81\xa6voters\x91\xa2\xff\xfe")]), "can't be understood"),
         (appended([entry(2, 4, EntryKind.MEMBERSHIP, b"\x81\xa1x" + b"\x91" * 100_000)]), "can't be understood"),

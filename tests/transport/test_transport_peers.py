@@ -89,7 +89,7 @@ def test_at_the_high_water_mark_a_message_is_refused_and_none_vanishes(ends: End
     longest_s = 0.0
     padding = "x" * 4_096
     for round in range(1, 20_000):
-        message = AppendEntries(round, EntryId(0, 0), 0, [Entry(1, 1, EntryKind.NOOP, 0, padding.encode())])
+        message = AppendEntries(round, EntryId(0, 0), 0, [Entry(1, 1, EntryKind.COMMAND, 0, padding.encode())])
         began = time.monotonic()
         accepted = one.transport.send("n2", message)
         longest_s = max(longest_s, time.monotonic() - began)

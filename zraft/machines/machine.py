@@ -10,14 +10,18 @@ with a text that depends on the command and the state alone: that text is the an
 is a mistake in the machine. It becomes an answer too, equal on every node since the machine is deterministic, and
 gives the exception's type alone, as its text may name addresses of memory. MemoryError, RecursionError and OSError say
 something about one node rather than about the command; they are not answers, and stop the node.
+
+**Observing.** A machine that is an `Observer` too hears of elections and of changes of membership, in their places among
+the commands. Nobody waits for an answer there, so any exception is a fault of the node's, and stops it.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from random import Random
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from zraft.raft.types import Index, Membership, NodeId, Term
+from zraft.raft.types import Ballot, Index, Membership, NodeId, Term
 
 
 class Applied(msgspec.Struct, frozen=True, gc=False):
@@ -30,11 +34,52 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
     time_ms: int
     """Cluster time, in milliseconds: never falls, and is no wall clock."""
     session: int
-    """Number of the client's session."""
+    """Number of the client's session; 0 for what no client asked for: an `Errand`, or what an `Observer` hears of."""
     leader: NodeId | None
     """The leader of `term`."""
     membership: Membership | None
     """Who takes part, as of the entries before this one; None before the first membership entry."""
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """What a state machine may be besides: one whose state follows who leads and who takes part; deterministic as `apply`."""
+
+    def leader_elected(self, ballot: Ballot, at: Applied) -> None:
+        """Hear that `ballot.leader` leads `at.term` from here on, which `at.leader` says already."""
+
+    def membership_changed(self, membership: Membership, at: Applied) -> None:
+        """Hear that `membership` holds from here on, which `at.membership` says already."""
+
+
+class Errand(msgspec.Struct, frozen=True, gc=False):
+    """A command that a machine wants to be given by the cluster itself."""
+
+    due_ms: int
+    """Cluster time from which on it may be proposed; 0 for at once."""
+    command: bytes
+    """What `apply` is to be given, with session 0."""
+
+
+@runtime_checkable
+class Proactive(Protocol):
+    """What a state machine may be besides: one that wants something to happen though no client asks, at a time or at once."""
+
+    def errand(self, random: Random) -> Errand | None:
+        """Return what is to happen next, or None; changes nothing.
+
+        The leader asks whenever something was applied, and proposes the command once cluster time has reached `due_ms`. It has
+        one errand of each machine under way at a time, and asks anew when that one is applied. Session 0, which no
+        client has, is the cluster's own, and nothing keeps a command of session 0 from coming twice: from a leader that was
+        deposed, and then from the next. So the command must say of itself whether it is still due ("step 17"), and `apply`
+        must refuse it when it is not; and an errand that was applied must not be asked for again, or the leader would
+        propose it for ever.
+
+        Parameters
+        ----------
+        random
+            Dice. What they show must go into the command: so it is in the log, and the same on every node.
+        """
 
 
 class StateMachine(Protocol):

@@ -12,9 +12,9 @@ import msgspec
 
 from zraft.errors import InvalidRequest
 from zraft.machines import snapshots
-from zraft.machines.machine import Applied, StateMachine
+from zraft.machines.machine import Applied, Observer, StateMachine
 from zraft.machines.table import Session, Table
-from zraft.raft.types import Entry, EntryKind, Index, Membership, NodeId, Term
+from zraft.raft.types import Ballot, Entry, EntryKind, Index, Membership, NodeId, Term
 from zraft.requests import Answer, Batch, Outcome, SessionChange
 
 REPLY_BYTES_MAX = 1 << 20
@@ -28,6 +28,7 @@ _INVALID = bytes([Answer.INVALID])
 _DEFERRED = bytes([Answer.DEFERRED])
 _decode_batch = msgspec.msgpack.Decoder(Batch).decode
 _decode_change = msgspec.msgpack.Decoder(SessionChange).decode
+_decode_ballot = msgspec.msgpack.Decoder(Ballot).decode
 _decode_membership = msgspec.msgpack.Decoder(Membership).decode
 _decode_answers = msgspec.msgpack.Decoder(list[bytes]).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -69,6 +70,8 @@ class Machines:
         on_failure: Callable[[str, Exception], None] | None = None,
     ) -> None:
         self._machines = dict(machines)
+        self._observers = [machine for _, machine in sorted(machines.items()) if isinstance(machine, Observer)]
+        """Those of them that hear of leaders and memberships, by name."""
         self.sessions = Table(ttl_ms, count_max)
         self._on_failure = on_failure
         self.index: Index = 0
@@ -78,7 +81,7 @@ class Machines:
         self.time_ms = 0
         """Cluster time: its time."""
         self.leader: NodeId | None = None
-        """Who opened its term, from the term's no-op."""
+        """Who opened its term, from the term's ballot."""
         self.membership: Membership | None = None
         """The last committed one."""
 
@@ -103,10 +106,18 @@ class Machines:
         if entry.kind == EntryKind.SESSION:
             return self._session_change(entry)
         if entry.kind == EntryKind.NOOP:
-            self.leader = entry.data.decode("utf-8", "replace") or None
+            ballot = _decode_ballot(entry.data)
+            self.leader = ballot.leader
+            for observer in self._observers:
+                observer.leader_elected(ballot, self._at(entry, 0))
         elif entry.kind == EntryKind.MEMBERSHIP:
             self.membership = _decode_membership(entry.data)
+            for observer in self._observers:
+                observer.membership_changed(self.membership, self._at(entry, 0))
         return _NOTHING
+
+    def _at(self, entry: Entry, session: int) -> Applied:
+        return Applied(entry.index, entry.term, entry.time_ms, session, self.leader, self.membership)
 
     def _command(self, entry: Entry, batch: Batch | None) -> Result:
         if batch is None:
@@ -129,7 +140,7 @@ class Machines:
         machine = self._machines.get(batch.machine)
         if machine is None:
             return Result(Outcome.INVALID, message=f"no machine {batch.machine!r} is mounted")
-        at = Applied(entry.index, entry.term, entry.time_ms, batch.session, self.leader, self.membership)
+        at = self._at(entry, batch.session)
         answers = []
         apply = machine.apply
         for command in batch.commands:

@@ -1,5 +1,7 @@
 """The candidate, and the pre-candidate that first asks whether it would win (paper §5.2, thesis §9.6)."""
 
+import msgspec
+
 from zraft.raft import quorum
 from zraft.raft.messages import (
     AppendEntries,
@@ -12,7 +14,7 @@ from zraft.raft.messages import (
 )
 from zraft.raft.quorum import Tally
 from zraft.raft.state import State
-from zraft.raft.types import NodeId, Role
+from zraft.raft.types import Ballot, Cause, NodeId, Role
 
 
 class _Campaign:
@@ -80,7 +82,7 @@ class PreCandidate(_Campaign):
 
     def _count(self) -> None:
         if quorum.tally(self.votes, self.state.memberships.current) is Tally.WON:
-            self.state.become_candidate(transfer=False)
+            self.state.become_candidate(Cause.TIMEOUT, self.timer_from)
 
 
 class Candidate(_Campaign):
@@ -88,19 +90,22 @@ class Candidate(_Campaign):
 
     name = Role.CANDIDATE
 
-    def __init__(self, state: State, *, transfer: bool) -> None:
+    def __init__(self, state: State, cause: Cause, began: float) -> None:
         super().__init__(state)
-        self.transfer = transfer
-        """The old leader asked for this."""
+        self.cause = cause
+        """Why it stands."""
+        self.began = began
+        """When the candidacy began, its pre-vote included."""
 
     def ask(self) -> None:
         """Ask all voters; the question itself waits until our own vote is durable, like any vote."""
         state = self.state
-        state.note("vote_requested", term=state.term, transfer=self.transfer)
+        transfer = self.cause is Cause.TRANSFER
+        state.note("vote_requested", term=state.term, transfer=transfer)
         disk_ids = state.memberships.current.disk_ids
         for peer in state.peers:
             known = disk_ids.get(peer)
-            question = RequestVote(state.term, state.log.last, self.transfer, state.settings.disk_id, known)
+            question = RequestVote(state.term, state.log.last, transfer, state.settings.disk_id, known)
             state.promise(peer, question)
 
     def own_vote_durable(self) -> None:
@@ -122,8 +127,28 @@ class Candidate(_Campaign):
             return  # Nobody won without its own vote, and ours does not count before it is durable.
         match quorum.tally(self.votes, state.memberships.current):
             case Tally.WON:
-                granted = ", ".join(sorted(voter for voter, vote in self.votes.items() if vote))
-                state.note("majority_won", term=state.term, votes=granted)
-                state.become_leader(self.disk_ids, reason="transfer" if self.transfer else "election")
+                ballot = self._ballot()
+                state.note("majority_won", term=state.term, votes=", ".join(ballot.votes_for))
+                state.become_leader(ballot, self.disk_ids)
             case Tally.LOST:
                 state.become_follower(state.term, None, "election")
+
+    def lost(self, outcome: str) -> None:
+        """Tell people how the candidacy ended without a win; while the node is still in its term."""
+        counted = msgspec.structs.asdict(self._ballot())
+        del counted["leader"], counted["wall_ms"]
+        self.state.note("candidacy_lost", term=self.state.term, outcome=outcome, **counted)
+
+    def _ballot(self) -> Ballot:
+        state = self.state
+        current = state.memberships.current
+        expected = tuple(dict.fromkeys((*current.voters, *current.outgoing)))
+        return Ballot(
+            leader=state.id,
+            votes_for=tuple(sorted(voter for voter in expected if self.votes.get(voter) is True)),
+            votes_against=tuple(sorted(voter for voter in expected if self.votes.get(voter) is False)),
+            expected=expected,
+            cause=self.cause,
+            duration_ms=int(state.now - self.began),
+            wall_ms=int(state.settings.wall_ms_at_zero + state.now),
+        )

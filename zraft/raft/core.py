@@ -26,7 +26,19 @@ from zraft.raft.messages import (
 )
 from zraft.raft.ready import Ready, RoleChange, Write
 from zraft.raft.state import Settings, State
-from zraft.raft.types import Entry, EntryId, EntryKind, HardState, Index, Membership, NodeId, Role, Term
+from zraft.raft.types import (
+    Ballot,
+    Cause,
+    Entry,
+    EntryId,
+    EntryKind,
+    HardState,
+    Index,
+    Membership,
+    NodeId,
+    Role,
+    Term,
+)
 from zraft.raft.writes import Writes
 
 
@@ -294,6 +306,7 @@ class Raft(State):
         """Follow `leader`, or wait for one to appear, in `term`."""
         assert term >= self.term, f"term went back: {self.term} -> {term}"
         assert leader != self.id, "a node cannot follow itself"
+        self._end_candidacy("higher_term" if term > self.term else "another_leads" if leader else "refused")
         if term > self.term:
             self.note("term_update", term=term, before=self.term)
             self._raise_term(term)
@@ -303,17 +316,22 @@ class Raft(State):
 
     def become_pre_candidate(self) -> None:
         """Ask whether a candidacy would succeed (thesis §9.6)."""
+        self._end_candidacy("timeout")  # A split vote (paper §5.2).
         self._reason = "election"
         role = PreCandidate(self)
         self.role = role
         role.ask()
 
-    def become_candidate(self, *, transfer: bool) -> None:
+    def _end_candidacy(self, outcome: str) -> None:
+        if isinstance(self.role, Candidate):
+            self.role.lost(outcome)
+
+    def become_candidate(self, cause: Cause, began: float) -> None:
         """Stand for election in the next term (paper §5.2): take it, vote for ourselves, ask the others."""
         self._raise_term(self.term + 1)
         self.voted_for = self.id
-        self._reason = "transfer" if transfer else "election"
-        role = Candidate(self, transfer=transfer)
+        self._reason = "transfer" if cause is Cause.TRANSFER else "election"
+        role = Candidate(self, cause, began)
         self.role = role
         role.ask()
 
@@ -321,9 +339,8 @@ class Raft(State):
         self.term = term
         self.responses.clear()  # A promise of a past term leaves unchanged, or not at all.
 
-    def become_leader(self, disk_ids: dict[NodeId, str], *, reason: str) -> None:
+    def become_leader(self, ballot: Ballot, disk_ids: dict[NodeId, str]) -> None:
         """Lead the current term: append its no-op, and replicate (paper §5.2, §8)."""
         assert self.voted_for == self.id, "elected without our own vote"
         assert self.durable.term == self.term, "elected in a term that is not durable"
-        self._reason = reason
-        self.role = Leader(self, disk_ids)
+        self.role = Leader(self, ballot, disk_ids)

@@ -28,8 +28,9 @@ from zraft.raft.messages import (
 )
 from zraft.raft.progress import Progress, ProgressState
 from zraft.raft.ready import Note, ReadReady, RoleChange
-from zraft.raft.types import Entry, EntryId, EntryKind, Membership, NodeId, Term
+from zraft.raft.types import Ballot, Entry, EntryId, EntryKind, Membership, NodeId, Term
 
+_decode_ballot = msgspec.msgpack.Decoder(Ballot).decode
 RUN_MIN = 3
 """Neighbouring entries of one term are drawn together from this many on."""
 
@@ -101,19 +102,33 @@ def read(ready: ReadReady) -> str:
 
 def note(note: Note) -> str:
     """Return a note with its particulars."""
-    return " ".join([note.kind, *(f"{name}={value}" for name, value in note.data.items())])
+    return " ".join([note.kind, *(f"{name}={_value(value)}" for name, value in note.data.items())])
+
+
+def _value(value: object) -> str:
+    return ",".join(value) or "nobody" if isinstance(value, tuple) else str(value)
 
 
 def _content(entry: Entry, command: Callable[[bytes], str] | None) -> str:
     match entry.kind:
         case EntryKind.NOOP:
-            return "no-op"
+            return _ballot(entry.data)
         case EntryKind.COMMAND if command is not None:
             return command(entry.data)
         case EntryKind.MEMBERSHIP:
             return _members(entry.data)
     name = EntryKind(entry.kind).name.lower() if entry.kind in set(EntryKind) else f"kind {entry.kind}"
     return f"{name}, {len(entry.data)} bytes" if entry.data else name
+
+
+def _ballot(data: bytes) -> str:
+    try:
+        ballot = _decode_ballot(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return f"no-op that can't be read: {error}"
+    groups = {"for": ballot.votes_for, "against": ballot.votes_against, "of": ballot.expected}
+    told = [f"{name} {' '.join(nodes)}" for name, nodes in groups.items() if nodes]
+    return f"no-op: {ballot.leader} elected by {ballot.cause}, {', '.join(told)}"
 
 
 def _members(data: bytes) -> str:

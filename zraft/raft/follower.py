@@ -4,7 +4,7 @@ from math import inf
 
 from zraft.raft.messages import AppendEntries, AppendEntriesResponse, Heartbeat, HeartbeatResponse, Message, TimeoutNow
 from zraft.raft.state import State
-from zraft.raft.types import NodeId, Role
+from zraft.raft.types import Cause, NodeId, Role
 
 
 class Follower:
@@ -47,7 +47,9 @@ class Follower:
             case Heartbeat() if self._hears(source):
                 self._heartbeat(source, message)
             case TimeoutNow() if self.state.is_voter and self.state.is_trusted:
-                self.state.become_candidate(transfer=True)  # Thesis §3.10: at once, without a pre-vote.
+                self.state.become_candidate(
+                    Cause.TRANSFER, self.state.now
+                )  # Thesis §3.10: at once, without a pre-vote.
 
     def granted_vote(self) -> None:
         """Give the candidate that has our vote its time to win (paper §5.2)."""

@@ -15,7 +15,9 @@ from zraft.raft.progress import Progress, ProgressState
 from zraft.raft.reads import Rounds
 from zraft.raft.ready import ReadReady
 from zraft.raft.state import State
-from zraft.raft.types import Entry, EntryId, EntryKind, Index, NodeId, Role
+from zraft.raft.types import Ballot, Entry, EntryId, EntryKind, Index, NodeId, Role
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Transfer(msgspec.Struct):
@@ -33,7 +35,7 @@ class Leader:
 
     name = Role.LEADER
 
-    def __init__(self, state: State, disk_ids: dict[NodeId, str]) -> None:
+    def __init__(self, state: State, ballot: Ballot, disk_ids: dict[NodeId, str]) -> None:
         self.state = state
         self.leader: NodeId | None = state.id
         """Itself."""
@@ -60,7 +62,7 @@ class Leader:
         self.noop_index: Index = state.log.last_index + 1
         """Index of this term's first entry; what is committed from there on is of this term."""
         self._register()  # First of all, so that whoever holds any entry of a log holds its voters' registration.
-        self.append(EntryKind.NOOP, state.id.encode())
+        self.append(EntryKind.NOOP, _encode(ballot))
         self._start_round()
 
     # -- time ----------------------------------------------------------------------------------------------------------

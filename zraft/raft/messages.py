@@ -8,10 +8,11 @@ Fields are only ever appended, with defaults, so that an older and a newer node 
 
 import msgspec
 
-from zraft.raft.types import Entry, EntryId, EntryKind, Index, Membership, Term
+from zraft.raft.types import Ballot, Entry, EntryId, EntryKind, Index, Membership, Term
 
 _KINDS = frozenset(EntryKind)
 _read_membership = msgspec.msgpack.Decoder(Membership).decode
+_read_ballot = msgspec.msgpack.Decoder(Ballot).decode
 
 
 class PreVote(msgspec.Struct, frozen=True, array_like=True):
@@ -124,8 +125,9 @@ def flaw(message: Message) -> str | None:
     """Say what no honest peer would send in `message`, or None; what its types cannot express.
 
     Entries follow each other without a gap, right behind `prev`, their terms and times never falling and none newer than
-    the message's own term (paper figure 3, log matching). Each is of a kind that this node knows, and a membership can be
-    read: an entry that a node can't follow must not get into its log, where it would be met again at each start.
+    the message's own term (paper figure 3, log matching). Each is of a kind that this node knows, and a membership or a
+    ballot can be read: an entry that a node can't follow must not get into its log, where it would be met again at each
+    start.
     """
     if not isinstance(message, AppendEntries):
         return None
@@ -137,7 +139,7 @@ def flaw(message: Message) -> str | None:
             return f"term {entry.term} at {entry.index} follows term {before.term}"
         if entry.time_ms < time_ms:
             return f"time {entry.time_ms} at {entry.index} follows time {time_ms}"
-        if entry.kind not in _KINDS or (entry.kind == EntryKind.MEMBERSHIP and not _is_membership(entry.data)):
+        if not _can_be_followed(entry):
             return f"entry {entry.index} of kind {entry.kind} can't be understood"
         before, time_ms = entry.id, entry.time_ms
     return (
@@ -145,8 +147,13 @@ def flaw(message: Message) -> str | None:
     )
 
 
-def _is_membership(data: bytes) -> bool:
+def _can_be_followed(entry: Entry) -> bool:
     try:
-        return bool(_read_membership(data).voters)
+        match entry.kind:
+            case EntryKind.MEMBERSHIP:
+                return bool(_read_membership(entry.data).voters)
+            case EntryKind.NOOP:
+                return bool(_read_ballot(entry.data).leader)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
+    return entry.kind in _KINDS

@@ -10,9 +10,9 @@ class Note(msgspec.Struct, frozen=True):
     """Something that happened, for people: logs and the monitor. No decision rests on it."""
 
     kind: str
-    """pre_vote_requested, vote_requested, vote_granted, vote_refused, majority_won, term_update, outdated_term,
-    leader_reset, round_lost, data_lost, strange, transfer or membership."""
-    data: dict[str, int | str | bool | None]
+    """pre_vote_requested, vote_requested, vote_granted, vote_refused, majority_won, candidacy_lost, term_update,
+    outdated_term, leader_reset, round_lost, data_lost, strange, transfer or membership."""
+    data: dict[str, int | str | bool | tuple[NodeId, ...] | None]
     """Its particulars, by name."""
 
 

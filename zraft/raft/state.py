@@ -13,7 +13,7 @@ from zraft.raft.log import Log
 from zraft.raft.membership import Memberships
 from zraft.raft.messages import Message
 from zraft.raft.ready import Note, ReadReady
-from zraft.raft.types import EntryId, HardState, Index, NodeId, Role, Term
+from zraft.raft.types import Ballot, Cause, EntryId, HardState, Index, NodeId, Role, Term
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True):
     """AppendEntries under way to one follower."""
     uncommitted_bytes_max: int = 64 << 20
     """A leader that has lost its quorum takes no more than this."""
+    wall_ms_at_zero: int = 0
+    """Wall time when `now` was 0, in milliseconds since 1970; for people alone."""
 
 
 class RoleState(Protocol):
@@ -109,7 +111,7 @@ class State(ABC):
         """Let `message` leave once all that this node's state says by now is durable."""
         self.responses.append((target, message))
 
-    def note(self, kind: str, **data: int | str | bool | None) -> None:
+    def note(self, kind: str, **data: int | str | bool | tuple[NodeId, ...] | None) -> None:
         """Tell people."""
         self.notes.append(Note(kind, data))
 
@@ -174,9 +176,9 @@ class State(ABC):
         """Ask whether a candidacy would succeed (thesis §9.6)."""
 
     @abstractmethod
-    def become_candidate(self, *, transfer: bool) -> None:
-        """Stand for election in the next term (paper §5.2)."""
+    def become_candidate(self, cause: Cause, began: float) -> None:
+        """Stand for election in the next term (paper §5.2); the candidacy began at `began`, with a pre-vote or without."""
 
     @abstractmethod
-    def become_leader(self, disk_ids: dict[NodeId, str], *, reason: str) -> None:
+    def become_leader(self, ballot: Ballot, disk_ids: dict[NodeId, str]) -> None:
         """Lead the current term."""

@@ -1,4 +1,4 @@
-"""The nouns of the protocol: terms, entries, roles and memberships. Nothing here acts."""
+"""The nouns of the protocol: terms, entries, roles, memberships and ballots. Nothing here acts."""
 
 from enum import IntEnum, StrEnum
 from typing import Annotated, NamedTuple
@@ -30,7 +30,7 @@ class EntryKind(IntEnum):
     """What an entry's `data` means, and who acts on it once it is committed."""
 
     NOOP = 0
-    """Opens a leader's term, so that entries of earlier terms can commit (paper §8)."""
+    """Opens a leader's term, so that entries of earlier terms can commit (paper §8); its `data` is a `Ballot`."""
     COMMAND = 1
     """A `requests.Batch`: commands of one client session for one state machine."""
     SESSION = 2
@@ -55,7 +55,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     time_ms: int
     """Cluster time when it was made, in milliseconds: never falls along the log, and is no wall clock."""
     data: bytes
-    """What it says, opaque to the protocol unless `kind` is MEMBERSHIP."""
+    """What it says, opaque to the protocol unless `kind` is NOOP or MEMBERSHIP."""
 
     @property
     def id(self) -> EntryId:
@@ -86,6 +86,39 @@ class Membership(msgspec.Struct, frozen=True):
     """Nodes that get the log and have no vote."""
     disk_ids: dict[NodeId, str] = {}
     """The data directory under which the leader met each node; another one under a known name has lost its data."""
+
+
+class Cause(StrEnum):
+    """Why a node stood for election."""
+
+    TIMEOUT = "timeout"
+    """It heard no leader for its election timeout (paper §5.2)."""
+    TRANSFER = "transfer"
+    """The sitting leader asked it to (thesis §3.10)."""
+    NOTICE = "notice"
+    """The leader's guard told that the leader is gone."""
+
+
+class Ballot(msgspec.Struct, frozen=True):
+    """How a leader was elected: the `data` of the no-op that opens its term, so that the log holds its own history.
+
+    It is for people, and nothing is decided by it.
+    """
+
+    leader: NodeId
+    """Who won; never empty."""
+    votes_for: tuple[NodeId, ...]
+    """Voters who had said yes when it won, sorted; the winner among them. Answers that came later are not here."""
+    votes_against: tuple[NodeId, ...]
+    """Voters who had said no by then, sorted."""
+    expected: tuple[NodeId, ...]
+    """Everybody who had a vote, in the order of the membership."""
+    cause: str
+    """A `Cause`."""
+    duration_ms: int
+    """From the beginning of the candidacy, its pre-vote included, to its end."""
+    wall_ms: int
+    """When it won: milliseconds since 1970 by the winner's own clock."""
 
 
 class Role(StrEnum):
