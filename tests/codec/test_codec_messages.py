@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import CLUSTER_ID, CODEC, KINDS, frames, messages, of
 from struct_bytes import reseal
@@ -26,6 +26,8 @@ from zraft.requests import (
     TransferRequest,
 )
 
+SHAPE_EXAMPLES = 30
+"""Of each kind, where it matters which fields there are rather than what is in them."""
 NAMES = st.text(min_size=1, max_size=64).filter(lambda name: len(name.encode()) <= 64)
 
 
@@ -63,6 +65,7 @@ def test_the_layout_on_the_wire_is_this_one() -> None:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.__name__)
 def test_fields_that_a_newer_node_appends_are_passed_over(kind: type[msgspec.Struct]) -> None:
+    @settings(max_examples=SHAPE_EXAMPLES)
     @given(message=of(kind), appended=st.lists(st.integers(0, 9) | st.text(max_size=3), min_size=1, max_size=3))
     def check(message: msgspec.Struct, appended: list[Any]) -> None:
         fields = msgspec.msgpack.decode(msgspec.msgpack.encode(message))
@@ -79,6 +82,7 @@ def test_fields_that_an_older_node_lacks_have_their_default_and_no_others_may_be
     fields = msgspec.structs.fields(kind)
     needed = sum(field.required for field in fields)
 
+    @settings(max_examples=SHAPE_EXAMPLES)
     @given(message=of(kind))
     def check(message: msgspec.Struct) -> None:
         values = msgspec.msgpack.decode(msgspec.msgpack.encode(message))

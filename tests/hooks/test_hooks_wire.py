@@ -56,7 +56,14 @@ def test_rubbish_is_named_and_the_next_line_is_understood(rubbish: bytes, cuts: 
     assert messages[-1] == {"kind": "ping", "n": 7}
 
 
-@given(st.recursive(st.none() | st.booleans() | NUMBERS | WORDS, lambda of: st.lists(of) | st.dictionaries(WORDS, of)))
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | WORDS,
+    lambda of: st.lists(of, max_size=4) | st.dictionaries(WORDS, of, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(VALUES)
 def test_what_is_no_order_is_refused_in_one_line(value: object) -> None:
     messages, mistakes = wire.Decoder(wire.ORDERS).feed(json.dumps(value).encode() + b"\n")
     assert messages == []
