@@ -4,11 +4,17 @@ from collections.abc import Callable, Mapping
 
 from zraft.machines.catalog import commands as catalog
 from zraft.machines.catalog.store import Catalog
+from zraft.machines.escort import commands as escort
+from zraft.machines.escort.store import Escort
 from zraft.machines.kv import commands as kv
 from zraft.machines.kv.store import KeyValueStore
 from zraft.machines.machine import StateMachine
 
-DESCRIBERS: Mapping[str, Callable[[bytes], str]] = {kv.MACHINE: kv.describe, catalog.MACHINE: catalog.describe}
+DESCRIBERS: Mapping[str, Callable[[bytes], str]] = {
+    kv.MACHINE: kv.describe,
+    catalog.MACHINE: catalog.describe,
+    escort.MACHINE: escort.describe,
+}
 """By machine: says what one command does, on one line; never raises."""
 
 
@@ -23,4 +29,5 @@ def mounted(*, key_bytes_max: int, value_bytes_max: int) -> dict[str, StateMachi
     return {
         kv.MACHINE: KeyValueStore(key_bytes_max=key_bytes_max, value_bytes_max=value_bytes_max),
         catalog.MACHINE: Catalog(),
+        escort.MACHINE: Escort(),
     }
