@@ -3,16 +3,18 @@
 Every committed entry goes through `Machines.apply`, whatever its kind, in the order of the log. A command is applied
 only if its session is known and its batch is newer than the session's newest; the newest again gets the answers it got
 before; an older one is never applied, and its answers are gone. Since the table of sessions changes with log entries
-alone, and goes into the snapshot, all nodes decide alike.
+alone, and goes into the snapshot, all nodes decide alike. Session 0 is the cluster's own, in no table: see
+`machine.Proactive`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from random import Random
 
 import msgspec
 
 from zraft.errors import InvalidRequest
 from zraft.machines import snapshots
-from zraft.machines.machine import Applied, Observer, StateMachine
+from zraft.machines.machine import Applied, Errand, Observer, Proactive, StateMachine
 from zraft.machines.table import Session, Table
 from zraft.raft.types import Ballot, Entry, EntryKind, Index, Membership, NodeId, Term
 from zraft.requests import Answer, Batch, Outcome, SessionChange
@@ -23,6 +25,8 @@ REPLY_BYTES_MAX = 1 << 20
 They are answered in one go, and a machine may need 25 ms for a page of this size: more would hold up heartbeats.
 """
 
+OWN_SESSION = 0
+"""The session of what the cluster proposes by itself; no client has it."""
 _DONE = bytes([Answer.DONE])
 _INVALID = bytes([Answer.INVALID])
 _DEFERRED = bytes([Answer.DEFERRED])
@@ -72,6 +76,7 @@ class Machines:
         self._machines = dict(machines)
         self._observers = [machine for _, machine in sorted(machines.items()) if isinstance(machine, Observer)]
         """Those of them that hear of leaders and memberships, by name."""
+        self._proactive = {name: each for name, each in sorted(machines.items()) if isinstance(each, Proactive)}
         self.sessions = Table(ttl_ms, count_max)
         self._on_failure = on_failure
         self.index: Index = 0
@@ -125,6 +130,8 @@ class Machines:
                 batch = _decode_batch(entry.data)
             except (msgspec.MsgspecError, ValueError):
                 return Result(Outcome.INVALID, message="not a batch of commands")
+        if batch.session == OWN_SESSION:
+            return self._carry_out(batch, entry)
         session = self.sessions.use(batch.session, entry.time_ms)
         if session is None:
             return Result(Outcome.SESSION_EXPIRED, message=f"session {batch.session} is gone")
@@ -137,6 +144,13 @@ class Machines:
         )
 
     def _newer(self, session: Session, batch: Batch, entry: Entry) -> Result:
+        result = self._carry_out(batch, entry)
+        if result.outcome == Outcome.DONE:
+            session.sequence = batch.sequence
+            session.answers = _encode(result.value)
+        return result
+
+    def _carry_out(self, batch: Batch, entry: Entry) -> Result:
         machine = self._machines.get(batch.machine)
         if machine is None:
             return Result(Outcome.INVALID, message=f"no machine {batch.machine!r} is mounted")
@@ -148,8 +162,6 @@ class Machines:
                 answers.append(_DONE + apply(command, at))
             except Exception as error:  # noqa: BLE001 - the answer must be the same on every node, whatever a machine does
                 answers.append(self._failed(batch.machine, error))
-        session.sequence = batch.sequence
-        session.answers = _encode(answers)
         return Result(Outcome.DONE, answers)
 
     def _failed(self, name: str, error: Exception) -> bytes:
@@ -173,6 +185,19 @@ class Machines:
         self.sessions.register(entry.index, entry.time_ms)
         return Result(Outcome.DONE, entry.index)
 
+    @property
+    def proactive(self) -> Iterable[str]:
+        """The names of the machines that may have errands."""
+        return self._proactive.keys()
+
+    def errand(self, name: str, random: Random) -> Errand | None:
+        """Ask a proactive machine what is to happen next; a machine that fails at that has no errand."""
+        try:
+            return self._proactive[name].errand(random)
+        except Exception as error:  # noqa: BLE001 - as in `_carry_out`
+            self._failed(name, error)
+            return None
+
     def query(self, machine: str, query: bytes) -> bytes:
         """Return the `requests.Answer` to one query, from the state as it is."""
         target = self._machines.get(machine)
@@ -180,7 +205,7 @@ class Machines:
             return _INVALID + f"no machine {machine!r} is mounted".encode()
         try:
             return _DONE + target.query(query)
-        except Exception as error:  # noqa: BLE001 - as in `_newer`
+        except Exception as error:  # noqa: BLE001 - as in `_carry_out`
             return self._failed(machine, error)
 
     def query_all(self, machine: str, queries: list[bytes]) -> Result:
