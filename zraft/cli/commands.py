@@ -16,6 +16,7 @@ MODULES = {
     "status": "zraft.cli.status",
     "monitor": "zraft.cli.monitor",
     "kv": "zraft.cli.kv",
+    "catalog": "zraft.cli.catalog",
     "node": "zraft.cli.node_command",
 }
 INTERRUPTED = 130
