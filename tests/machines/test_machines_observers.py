@@ -88,7 +88,7 @@ def test_an_observer_that_fails_stops_the_node(wrong: Exception, at: int) -> Non
         machines.apply(entries()[at])
 
 
-@pytest.mark.parametrize("data", [b"", b"n1", b"\xc1", msgspec.msgpack.encode({"leader": "n1"})])
+@pytest.mark.parametrize("data", [b"", b"n1", b"\xc1", msgspec.msgpack.encode(["n1", ["n1"]])])
 def test_a_noop_without_a_ballot_is_not_applied(data: bytes) -> None:
     with pytest.raises(msgspec.MsgspecError):
         Machines({}).apply(Entry(1, 1, EntryKind.NOOP, 0, data))

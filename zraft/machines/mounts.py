@@ -6,6 +6,8 @@ from zraft.machines.catalog import commands as catalog
 from zraft.machines.catalog.store import Catalog
 from zraft.machines.escort import commands as escort
 from zraft.machines.escort.store import Escort
+from zraft.machines.history import commands as history
+from zraft.machines.history.store import History
 from zraft.machines.kv import commands as kv
 from zraft.machines.kv.store import KeyValueStore
 from zraft.machines.machine import StateMachine
@@ -14,6 +16,7 @@ DESCRIBERS: Mapping[str, Callable[[bytes], str]] = {
     kv.MACHINE: kv.describe,
     catalog.MACHINE: catalog.describe,
     escort.MACHINE: escort.describe,
+    history.MACHINE: history.describe,
 }
 """By machine: says what one command does, on one line; never raises."""
 
@@ -30,4 +33,5 @@ def mounted(*, key_bytes_max: int, value_bytes_max: int) -> dict[str, StateMachi
         kv.MACHINE: KeyValueStore(key_bytes_max=key_bytes_max, value_bytes_max=value_bytes_max),
         catalog.MACHINE: Catalog(),
         escort.MACHINE: Escort(),
+        history.MACHINE: History(),
     }

@@ -99,7 +99,7 @@ class Cause(StrEnum):
     """The leader's guard told that the leader is gone."""
 
 
-class Ballot(msgspec.Struct, frozen=True):
+class Ballot(msgspec.Struct, frozen=True, array_like=True):
     """How a leader was elected: the `data` of the no-op that opens its term, so that the log holds its own history.
 
     It is for people, and nothing is decided by it.
