@@ -1,5 +1,6 @@
 """What the README shows works as it is written there."""
 
+import json
 import os
 import re
 import subprocess
@@ -60,6 +61,18 @@ def test_the_commands_for_the_third_terminal(place: Path) -> None:
     (commands,) = [block for block in blocks("sh") if "zraft kv put" in block]
     printed = run(place, "sh", "-e", "-c", commands)
     assert printed.count("hello") == 2, "the value is there before and after the leader is killed"
+
+
+@pytest.mark.processes
+def test_the_commands_of_the_catalog(place: Path) -> None:
+    (commands,) = [block for block in blocks("sh") if "zraft catalog" in block]
+    fetched = json.loads(run(place, "sh", "-e", "-c", commands).splitlines()[-1])
+    assert fetched["revision"] == 5
+    assert [(each["isr"], each["leader"], each["partition_epoch"]) for each in fetched["partitions"]] == [
+        ([1, 3], 3, 1)
+    ]
+    assert [each["status"] for each in fetched["registration_changes"]] == ["FENCED"]
+    assert fetched["topics"] == []
 
 
 def test_the_one_command_that_passes_the_tests_is_the_one_that_continuous_integration_runs() -> None:

@@ -4,7 +4,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from zraft.client.catalog.brokers import Brokers
-from zraft.client.catalog.metadata import Metadata, Pages
+from zraft.client.catalog.metadata import Metadata, Pages, apply_delta
 from zraft.client.catalog.noun import encoded
 from zraft.client.catalog.partitions import Partitions
 from zraft.client.catalog.producers import Producers
@@ -14,6 +14,8 @@ from zraft.machines.catalog.commands import Fetch
 
 if TYPE_CHECKING:
     from zraft.client.client import Client
+
+__all__ = ["CatalogClient", "Metadata", "apply_delta"]
 
 
 class CatalogClient:
@@ -32,7 +34,7 @@ class CatalogClient:
         self.producer = Producers(client)
 
     def fetch(self, since: int = 0) -> Metadata:
-        """Return everything, or what changed since a revision; all as of one moment, see `metadata.apply_delta`.
+        """Return everything, or what changed since a revision; all as of one moment; `apply_delta` adds the two up.
 
         Raises
         ------
