@@ -1,4 +1,4 @@
-"""Typed events: what a node publishes about itself, for the monitor, for `--json`, and for its event file.
+"""Typed events: what a node publishes about itself, for the monitor, for `--json`, and for its event file (`eventfile`).
 
 On the XPUB socket an event is ``[topic, body]``: topic ``node/kind`` in UTF-8, body a msgpack map of `Event`. `seq` rises
 by one per event of one `boot_id`, so that a subscriber sees what it has missed. A node keeps its newest events in memory
@@ -15,8 +15,15 @@ entry             index, term, kind, text: an entry was committed and applied he
 log               level, message: a line of the node's log
 hook              hook, seq, event, state (started, output, ended, killed, skipped, failed), and as they apply:
                   line, stream, exit_code, signal, reason, term, duration_ms
-vote              what (requested, granted, refused), candidate, voter, reason, pre
+vote              what (requested, granted, refused), term, pre, and as they apply: candidate, reason, transfer
+candidacy         term, outcome (won, timeout, refused, another_leads, higher_term), votes_for, votes_against,
+                  expected, cause, duration_ms: the node's own candidacy has ended; see `raft.types.Ballot`
+membership        index, term, voters, outgoing, learners, registered: a membership was committed
+transfer          target, done: the leader has told its successor to stand, or given that up
+data_lost         node: it has come back without its data
+heartbeat         what (sent, received), peer, round: only with events.heartbeats
 rejected          socket, count, reason: input that was dropped, at a bounded rate
+started           version, pid, entries: the node's process has recovered so many entries, and serves
 stopping          reason
 ================  ======================================================================================
 """
@@ -31,7 +38,12 @@ import msgspec
 from zraft.errors import ProtocolError
 from zraft.raft.types import NodeId
 
-KINDS = ("role", "status", "entry", "log", "hook", "vote", "rejected", "stopping")
+KINDS = (
+    *("role", "status", "entry", "log", "hook", "vote", "candidacy", "membership", "transfer", "data_lost"),
+    *("heartbeat", "rejected", "started", "stopping"),
+)
+RECORDED = frozenset(KINDS) - {"status", "entry", "log", "rejected"}
+"""Kinds that go into the event file: the others repeat themselves, or are in the log, or come at a stranger's pleasure."""
 RECENT_MAX = 1_000
 """Events that a node keeps in memory for late subscribers."""
 
@@ -60,6 +72,11 @@ class Event(msgspec.Struct, frozen=True):
     def topic(self) -> bytes:
         """What a subscriber filters on: ``node/kind``."""
         return f"{self.node}/{self.kind}".encode()
+
+
+def is_recorded(event: Event) -> bool:
+    """Whether the event belongs into the event file; what scripts print does not, it is in the log."""
+    return event.kind in RECORDED and event.data.get("state") != "output"
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -96,6 +113,8 @@ class Publisher:
         Called with every event, in order; must not block.
     has_audience
         Whether anybody would receive what is emitted.
+    record
+        Called with every event that belongs into the event file, in order; must not block.
     """
 
     def __init__(
@@ -107,6 +126,7 @@ class Publisher:
         emit: Callable[[Event], None],
         *,
         has_audience: Callable[[], bool] = lambda: True,
+        record: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self._cluster = cluster
         self._node = node
@@ -114,6 +134,7 @@ class Publisher:
         self._wall_ms = wall_ms
         self._emit = emit
         self._has_audience = has_audience
+        self._record = record
         self._seq = 0
         self.term = 0
         """Term and role that the next event bears; kept up to date by the replica."""
@@ -129,12 +150,16 @@ class Publisher:
         assert kind in KINDS, f"an event kind that no reader knows: {kind}"
         self._seq += 1
         known = (1, self._cluster, self._node, self._boot_id, self._seq, self._wall_ms(), self.term, self.role, kind)
-        if not self._has_audience():
+        has_audience = self._has_audience()
+        if not has_audience and kind not in RECORDED:
             self._recent.append(lambda: Event(*known, make()))
             return
         event = Event(*known, make())
         self._recent.append(lambda: event)
-        self._emit(event)
+        if is_recorded(event):
+            self._record(event)
+        if has_audience:
+            self._emit(event)
 
     def recent(self, count: int) -> Iterable[Event]:
         """Return the newest `count` events, oldest first."""

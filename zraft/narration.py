@@ -1,4 +1,4 @@
-"""What happened, in words: the core's notes as log lines, and log entries as one line each."""
+"""What happened, in words: the core's notes as log lines and as events, and log entries as one line each."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -32,6 +32,12 @@ _LINES: dict[str, tuple[str, str]] = {
     "membership": ("INFO", "registers the data directories of {registered}"),
     "transfer": ("INFO", "handover to {target}: {outcome}"),
 }
+_VOTES = {
+    "pre_vote_requested": "requested",
+    "vote_requested": "requested",
+    "vote_granted": "granted",
+    "vote_refused": "refused",
+}
 _ENDINGS = {
     "timeout": "no majority answered in time",
     "refused": "a majority refused",
@@ -46,12 +52,36 @@ _decode_session = msgspec.msgpack.Decoder(SessionChange).decode
 def line(note: Note) -> tuple[str, str]:
     """Return the log level and the line for `note`."""
     level, form = _LINES[note.kind]
-    data = dict(note.data)
-    if note.kind == "transfer":
+    data: dict[str, Any] = dict(note.data)
+    if note.kind == "majority_won":
+        data["votes"] = ", ".join(data["votes_for"])
+    elif note.kind == "transfer":
         data["outcome"] = "told to take over" if data["done"] else "given up, it did not catch up in time"
     elif note.kind == "candidacy_lost":
-        data["ending"] = _ENDINGS[str(note.data["outcome"])]
+        data["ending"] = _ENDINGS[data["outcome"]]
     return level, form.format(**data)
+
+
+def event(note: Note) -> tuple[str, dict[str, Any]] | None:
+    """Return kind and data of the event that `note` becomes, or None for what is only logged."""
+    what = _VOTES.get(note.kind)
+    if what is not None:
+        return "vote", {"what": what, "pre": note.kind == "pre_vote_requested", **note.data}
+    match note.kind:
+        case "majority_won":
+            return "candidacy", {"outcome": "won", **note.data}
+        case "candidacy_lost":
+            return "candidacy", note.data
+        case "transfer" | "data_lost":
+            return note.kind, note.data
+    return None
+
+
+def membership_data(entry: Entry) -> dict[str, Any]:
+    """Return the data of the event that a committed membership becomes."""
+    current = decode_membership(entry.data)
+    data = {"voters": current.voters, "outgoing": current.outgoing, "learners": current.learners}
+    return {"index": entry.index, "term": entry.term, **data, "registered": tuple(sorted(current.disk_ids))}
 
 
 def hook_line(event: Mapping[str, Any]) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from zraft import narration
 from zraft.events import Publisher
 from zraft.hooks.decide import HookScheduler, Standing
 from zraft.machines.sessions import Machines
@@ -17,7 +18,7 @@ from zraft.narration import Describer, entry_text, hook_line, line
 from zraft.raft import invariants
 from zraft.raft.core import Raft
 from zraft.raft.leader import Leader
-from zraft.raft.messages import Message
+from zraft.raft.messages import Heartbeat, Message
 from zraft.raft.ready import Note, Ready, RoleChange, Write
 from zraft.raft.state import Settings
 from zraft.raft.types import Entry, EntryKind, HardState, Index, Membership, NodeId
@@ -27,12 +28,6 @@ from zraft.serving import Serving
 
 ENTRIES_SHOWN_MAX = 1_000
 """Log entries that one status answer may hold."""
-_VOTES = {
-    "pre_vote_requested": "requested",
-    "vote_requested": "requested",
-    "vote_granted": "granted",
-    "vote_refused": "refused",
-}
 
 
 class World(msgspec.Struct, frozen=True):
@@ -87,6 +82,8 @@ class Replica:
         What only the node knows.
     log
         Called with level and line, for the node's log.
+    heartbeats
+        Publish every heartbeat too, for the event file.
     """
 
     def __init__(
@@ -102,6 +99,7 @@ class Replica:
         publisher: Publisher,
         host: Host,
         log: Callable[[str, str], None],
+        heartbeats: bool = False,
     ) -> None:
         self._world = world
         now = world.clock.now_ms()
@@ -112,6 +110,10 @@ class Replica:
         self._publisher = publisher
         self._host = host
         self._log = log
+        self.heartbeats = heartbeats
+        """Whether every heartbeat is published."""
+        self._news_from = self.raft.log.last_index + 1
+        """Entries before this one were recovered: whoever was interested has heard of them."""
         self.serving = Serving(self.raft, machines, world.network)
         self._waiting: deque[Write] = deque()
         """Writes whose responses wait for the disk, in order."""
@@ -138,6 +140,8 @@ class Replica:
 
     def receive(self, source: NodeId, message: Message) -> None:
         """Take a message from a peer."""
+        if self.heartbeats and isinstance(message, Heartbeat):
+            self._publisher.publish("heartbeat", what="received", peer=source, round=message.round)
         self.raft.step(source, message, self._world.clock.now_ms())
 
     def request(self, client: bytes, request: Any, batch: bytes | None) -> None:
@@ -215,6 +219,8 @@ class Replica:
 
     def _send(self, messages: list[tuple[NodeId, Message]]) -> None:
         for target, message in messages:
+            if self.heartbeats and isinstance(message, Heartbeat):
+                self._publisher.publish("heartbeat", what="sent", peer=target, round=message.round)
             if not self._world.network.send(target, message):
                 self.raft.unreachable(target)
 
@@ -222,6 +228,8 @@ class Replica:
         result = self._machines.apply(entry, batch=self.serving.batch_of(entry))
         self.serving.applied(entry, result)
         self._publisher.publish_made("entry", lambda: self._entry_data(entry.index))
+        if entry.kind == EntryKind.MEMBERSHIP and entry.index >= self._news_from:
+            self._publisher.publish("membership", **narration.membership_data(entry))
 
     def _entry_data(self, index: Index) -> dict[str, Any]:
         entry = self.raft.log.entry(index)
@@ -261,10 +269,9 @@ class Replica:
             self._warnings[f"data_lost {node}"] = f"{node} has lost its data: zraft member replace {node}"
         level, text = line(note)
         self._log(level, text)
-        what = _VOTES.get(note.kind)
-        if what is not None:
-            data = {"pre": note.kind == "pre_vote_requested", **note.data}
-            self._publisher.publish("vote", what=what, **data)
+        told = narration.event(note)
+        if told is not None:
+            self._publisher.publish(told[0], **told[1])
 
     # -- what people see -----------------------------------------------------------------------------------------------
 

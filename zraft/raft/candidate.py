@@ -1,5 +1,7 @@
 """The candidate, and the pre-candidate that first asks whether it would win (paper §5.2, thesis §9.6)."""
 
+from typing import Any
+
 import msgspec
 
 from zraft.raft import quorum
@@ -128,16 +130,14 @@ class Candidate(_Campaign):
         match quorum.tally(self.votes, state.memberships.current):
             case Tally.WON:
                 ballot = self._ballot()
-                state.note("majority_won", term=state.term, votes=", ".join(ballot.votes_for))
+                state.note("majority_won", term=state.term, **_counted(ballot))
                 state.become_leader(ballot, self.disk_ids)
             case Tally.LOST:
                 state.become_follower(state.term, None, "election")
 
     def lost(self, outcome: str) -> None:
         """Tell people how the candidacy ended without a win; while the node is still in its term."""
-        counted = msgspec.structs.asdict(self._ballot())
-        del counted["leader"], counted["wall_ms"]
-        self.state.note("candidacy_lost", term=self.state.term, outcome=outcome, **counted)
+        self.state.note("candidacy_lost", term=self.state.term, outcome=outcome, **_counted(self._ballot()))
 
     def _ballot(self) -> Ballot:
         state = self.state
@@ -152,3 +152,9 @@ class Candidate(_Campaign):
             duration_ms=int(state.now - self.began),
             wall_ms=int(state.settings.wall_ms_at_zero + state.now),
         )
+
+
+def _counted(ballot: Ballot) -> dict[str, Any]:
+    told = msgspec.structs.asdict(ballot)
+    del told["leader"], told["wall_ms"]  # Whoever publishes the note knows both.
+    return told
