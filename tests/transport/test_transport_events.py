@@ -11,7 +11,7 @@ from zraft import events
 from zraft.events import RECENT_MAX, Event, Publisher
 from zraft.transport import EVENT_QUEUE_MAX, SUBSCRIPTIONS_MAX
 
-LONGEST_TOPIC = b"n" * 64 + b"/rejected"
+LONGEST_TOPIC = b"n" * 64 + b"/membership"
 
 
 def publisher(station: Station) -> Publisher:
