@@ -19,21 +19,59 @@ def run_directory() -> Path:
     return Path(os.environ.get("ZRAFT_DIR") or _RUN_DIRECTORY)
 
 
+def places(option: str | Path | None) -> tuple[Path, ...]:
+    """Return the files in which a command looks for its configuration, best first."""
+    named = option or os.environ.get("ZRAFT_CONFIG")
+    if named:
+        return (Path(named),)
+    own = run_directory() / _FILE
+    return (own,) if os.environ.get("ZRAFT_DIR") else (own, _CHECKOUT)
+
+
 def find_path(option: str | Path | None) -> Path:
     """Return the configuration file, by name alone: nothing is asked whether its cluster runs."""
     named = option or os.environ.get("ZRAFT_CONFIG")
     if named:
         return Path(named)
-    own = run_directory() / _FILE
-    if own.exists():
-        return own
+    candidates = places(option)
+    for path in candidates:
+        if path.exists():
+            return path
     if os.environ.get("ZRAFT_DIR"):
-        raise ConfigError(f"{own}: ZRAFT_DIR names a directory without a cluster: zraft cluster up, or unset it")
-    if _CHECKOUT.exists():
-        return _CHECKOUT
+        raise ConfigError(
+            f"{candidates[0]}: ZRAFT_DIR names a directory without a cluster: zraft cluster up, or unset it"
+        )
     raise ConfigError(
-        f"no cluster here (neither {own} nor {_CHECKOUT}): start one with zraft cluster up, or name one with --config FILE"
+        f"no cluster here (neither {' nor '.join(map(str, candidates))}): start one with zraft cluster up, or name one"
+        " with --config FILE"
     )
+
+
+def find_coming(option: str | Path | None) -> Config | None:
+    """Return what `find_config` does, or None as long as there is nothing yet.
+
+    The cluster of ``config/cluster.yaml`` counts only when it runs or is named: every checkout has that file, and whoever starts
+    a cluster there starts one in a run directory.
+    """
+    candidates = places(option)
+    there = next((path for path in candidates if not _is_missing(path)), None)
+    if there is None:
+        return None
+    if there == candidates[0]:
+        return find_config(option)
+    found = config.load(there)
+    return found if _answers(found) else None
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether there is no such file; one that must not be looked at is left to whoever reads it, who says so."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def find_config(option: str | Path | None) -> Config:

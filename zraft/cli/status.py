@@ -9,10 +9,10 @@ import msgspec
 import typer
 
 from zraft.cli.find import find_config
-from zraft.cli.monitor import chosen
+from zraft.cli.monitor import chosen, unanswered
 from zraft.cli.options import ConfigFile
 from zraft.config import Config
-from zraft.errors import ConfigError, Unavailable
+from zraft.errors import ConfigError
 from zraft.monitor.statuses import ask
 from zraft.monitor.table import Line, duration, grid, text_or_dash
 from zraft.printable import one_line
@@ -70,11 +70,7 @@ def status(
     elif (answer := answers[node]) is not None:
         print("\n".join(block(answer)))
     if not any(answers.values()):
-        who = f"no node of {config.cluster.name}" if node is None else node
-        verb = "answers" if node is None else "does not answer"
-        raise Unavailable(
-            f"{who} {verb} ({config.path}); start the cluster with zraft cluster up, or see zraft cluster status"
-        )
+        raise unanswered(config, node)
 
 
 def as_json(config: Config, answers: Answers, *, with_log: bool = False) -> str:

@@ -1,12 +1,9 @@
 """The loop of the monitor: wait for sockets and signals, show what has come, until somebody ends it."""
 
-import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Protocol, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 import zmq
@@ -16,15 +13,14 @@ from zraft.events import Event
 from zraft.monitor import lines, table
 from zraft.monitor.feed import Feed
 from zraft.monitor.screen import Screen
+from zraft.monitor.signals import Signals
 from zraft.monitor.sources import Sources
-from zraft.monitor.statuses import ask
 from zraft.monitor.view import Row, View
 from zraft.raft.types import NodeId
+from zraft.requests import Status
 
 _REDRAW_MIN_MS = 50
 """A role change is drawn at once, but no more often than this."""
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_REDRAWING = (signal.SIGWINCH, signal.SIGCONT)
 
 
 class Display(Protocol):
@@ -136,17 +132,17 @@ def watch(
     view = View(nodes)
     sources = Sources(config, nodes, lambda: Feed(tail, wants))
     try:
-        with _Signals() as signals:
+        with Signals() as signals:
             sources.poller.register(signals.fd, zmq.POLLIN)
             _Loop(view, sources, display, signals).run()
     finally:
         sources.close()
 
 
-def once(config: Config, nodes: Sequence[NodeId], *, colour: bool) -> list[str]:
-    """Ask every node for its status, and return the lines of the table."""
-    view = View(nodes)
-    for name, status in ask(config, nodes).items():
+def picture(config: Config, answers: Mapping[NodeId, Status | None], *, colour: bool) -> list[str]:
+    """Return the lines of the table that these answers of nodes make; None for a node that gave none."""
+    view = View(list(answers))
+    for name, status in answers.items():
         if status is not None:
             data = msgspec.to_builtins(status)
             view.see(Event(1, config.cluster.name, name, "", 1, 0, status.term, status.role, "status", data), 0)
@@ -156,7 +152,7 @@ def once(config: Config, nodes: Sequence[NodeId], *, colour: bool) -> list[str]:
 class _Loop:
     """One run of the monitor."""
 
-    def __init__(self, view: View, sources: Sources, display: Display, signals: "_Signals") -> None:
+    def __init__(self, view: View, sources: Sources, display: Display, signals: Signals) -> None:
         self._view, self._sources, self._display, self._signals = view, sources, display, signals
         self._draw_at = _now_ms()
         self._drawn_at = -float("inf")
@@ -198,38 +194,6 @@ class _Loop:
         if self._sources.deadline is not None:
             due.append(self._sources.deadline)
         return int(min(due) - _now_ms()) + 1
-
-
-class _Signals:
-    """Turns signals into bytes on a pipe, so that the loop meets them where it waits and the terminal is restored."""
-
-    def __init__(self) -> None:
-        self.fd, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.ended = False
-        """Set once somebody wants the monitor to end."""
-
-    def __enter__(self) -> Self:
-        self._old_fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        self._old = {number: signal.signal(number, lambda *_: None) for number in (*_ENDING, *_REDRAWING)}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._old_fd)
-        os.close(self.fd)
-        os.close(self._write)
-
-    def take(self) -> bool:
-        """Read what has come; return whether the picture is to be drawn anew."""
-        try:
-            numbers = os.read(self.fd, 1_024)
-        except BlockingIOError:
-            return False
-        self.ended = self.ended or any(number in numbers for number in _ENDING)
-        return True
 
 
 def _now_ms() -> float:
