@@ -73,7 +73,8 @@ def test_broker_every_verb(shell: Shell) -> None:
     broker |= {"status": "ALIVE", "epoch": 0, "uuid": uuid}
     assert shell.uuid("broker register --broker-id 1 --host elsewhere --port 9092") == uuid
     assert shell.said == (
-        "zraft: note: this broker was registered before, and its host stays as it is; zraft catalog broker change changes it\n"
+        "zraft: note: this broker was registered before, and its host stays as it is; "
+        "zraft catalog broker change changes it\n"
     )
     assert shell.json("broker register --broker-id 1 --host localhost --port 9092") == broker
     assert shell.said == ""

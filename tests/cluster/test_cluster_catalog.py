@@ -1,4 +1,4 @@
-"""The catalog on real nodes: each thing that its predecessor promised, from the shell; and each thing that it got wrong.
+"""The catalog on real nodes: each thing that its predecessor promised, from the shell, and each that it got wrong.
 
 One detached cluster of three serves all tests; each keeps to names of its own.
 """

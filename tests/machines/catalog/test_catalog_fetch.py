@@ -5,7 +5,8 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from catalog_rig import Book, change_producer, change_topic
+from catalog_rig import Book
+from catalog_steps import SMALL, STEPS, Step, tried
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,42 +14,13 @@ from zraft.client.calls import Again
 from zraft.client.catalog.metadata import Metadata, Pages, apply_delta
 from zraft.errors import InvalidRequest
 from zraft.machines.catalog import commands, ledger
-from zraft.machines.catalog.commands import BrokerKey, Fetch, Page, PartitionKey, ProducerKey, TopicKey
+from zraft.machines.catalog.commands import BrokerKey, Fetch, Page, TopicKey
 from zraft.machines.catalog.records import Deleted, Kind
-from zraft.machines.catalog.rules import Bounds
-
-SMALL = Bounds(registration_changes_max=3, deletions_max=5)
-FEW = st.integers(0, 2)
-
-
-def tried(book: Book, act: Callable[[Book], Any]) -> None:
-    """Do it, whether the rules allow it or not."""
-    try:
-        act(book)
-    except InvalidRequest:
-        return
-
-
-ACTS: list[Callable[[int, int], Callable[[Book], Any]]] = [
-    lambda a, b: lambda book: book.broker(a, port=1 + b),
-    lambda a, b: lambda book: book.change_broker(a, port=1 + b),
-    lambda a, b: lambda book: book.topic(f"t{a}"),
-    lambda a, b: lambda book: book.send(change_topic(f"t{a}", f"t{b}")),
-    lambda a, b: lambda book: book.partition(f"t{a}", b, [a, b][: 1 + (a != b)]),
-    lambda a, b: lambda book: book.change_partition((f"t{a}", b), adding_replicas=(a,)),
-    lambda a, b: lambda book: book.producer(a, b),
-    lambda a, b: lambda book: book.send(change_producer((a, b))),
-    lambda a, b: lambda book: book.delete(BrokerKey(a)),
-    lambda a, b: lambda book: book.delete(TopicKey(f"t{a}")),
-    lambda a, b: lambda book: book.delete(PartitionKey((f"t{a}", b))),
-    lambda a, b: lambda book: book.delete(ProducerKey((a, b))),
-]
-STEPS = st.lists(st.builds(lambda act, a, b: act(a, b), st.sampled_from(ACTS), FEW, FEW), max_size=60)
 
 
 @settings(max_examples=300)
 @given(STEPS, st.data())
-def test_the_deltas_on_top_of_a_full_fetch_give_the_full_fetch(steps: list[Callable[[Book], Any]], data: Any) -> None:
+def test_the_deltas_on_top_of_a_full_fetch_give_the_full_fetch(steps: list[Step], data: Any) -> None:
     book = Book(SMALL)
     held = book.fetch()
     for step in steps:
@@ -75,7 +47,7 @@ def caught_up(book: Book, held: Metadata) -> Metadata:
 @settings(max_examples=300)
 @given(STEPS, STEPS, st.integers(1, 3), st.integers(0, 30), st.data())
 def test_pages_between_which_all_sorts_of_things_happen_make_one_moment(
-    before: list[Callable[[Book], Any]], meanwhile: list[Callable[[Book], Any]], size: int, since: int, data: Any
+    before: list[Step], meanwhile: list[Step], size: int, since: int, data: Any
 ) -> None:
     book = Book(SMALL)
     for step in before:
@@ -113,7 +85,7 @@ def interrupted(book: Book, fetch: Fetch, between: Callable[[], None]) -> Metada
     return answer
 
 
-def tried_some(book: Book, steps: Iterator[Callable[[Book], Any]], count: int) -> None:
+def tried_some(book: Book, steps: Iterator[Step], count: int) -> None:
     for _, step in zip(range(count), steps, strict=False):
         tried(book, step)
 
@@ -263,22 +235,3 @@ def test_a_full_fetch_starts_over_when_a_deletion_was_forgotten_meanwhile() -> N
         fetched = interrupted(book, Fetch(), disturb)
     assert [topic.name for topic in fetched.topics] == ["t6", "t7", "t8", "t9"]
     assert len(asked) > 3
-
-
-def test_a_snapshot_is_of_the_moment_it_was_asked_for_and_comes_in_chunks() -> None:
-    book = Book()
-    for number in range(1_200):
-        book.topic(f"t{number}")
-    before, taken = book.chunks(), book.catalog.snapshot()
-    book.delete(TopicKey("t0"))
-    book.topic("new")
-    assert list(taken) == before
-    assert len(before) == 4
-    assert max(map(len, before)) < 128 << 10
-
-
-def test_restoring_from_nothing_empties_the_catalog() -> None:
-    book = filled()
-    book.catalog.restore(())
-    assert book.fetch() == Metadata(0, [], [], [], [], [], [])
-    assert book.broker(1).epoch == 0

@@ -22,7 +22,7 @@ from zraft.machines.catalog.commands import (
 from zraft.machines.catalog.records import plain
 from zraft.machines.catalog.rules import Bounds
 
-BOUNDS = Bounds(registration_changes_max=3, deletions_max=4)
+BOUNDS = Bounds(registration_changes_max=2, deletions_max=3)
 BROKERS = st.integers(0, 3)
 TOPICS = st.sampled_from(["a", "b", "c"])
 NUMBERS = st.integers(0, 1)
@@ -245,7 +245,7 @@ class AgainstDicts(RuleBasedStateMachine):
             (fetched.producers, self.producers),
         ):
             assert sorted(map(plain, shown), key=by_uuid) == sorted(records, key=by_uuid)
-        assert [plain(change) for change in fetched.registration_changes] == self.changes[-3:]
+        assert [plain(change) for change in fetched.registration_changes] == self.changes[-2:]
 
     @invariant()
     def a_snapshot_is_as_good_as_the_log(self) -> None:

@@ -31,8 +31,8 @@ def fetch(
 ) -> None:
     """Print everything, or what changed since a revision; all of it as of the one revision that is printed first.
 
-    What is fetched with --json since the revision of an earlier fetch brings that one up to date: put each record in the place of the one
-    with its uuid, and take away those whose uuids are in `deleted`.
+    What --since the revision of an earlier fetch prints with --json brings that one up to date: put each record in the
+    place of the one with its uuid, and take away those whose uuids are in `deleted`.
     """
     with Client(find_config(config_file), timeout_s=timeout) as client:
         fetched = client.catalog.fetch(since)

@@ -28,7 +28,7 @@ def register(
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Add a producer, with the epoch that its broker has, and print its uuid; one that is there already stays as it is."""
+    """Add a producer, with the epoch that its broker has, and print its uuid; one that is there stays as it is."""
     with Client(find_config(config_file), timeout_s=timeout) as client:
         record = client.catalog.producer.register(keys.broker(broker), producer_id)
     show.registered(record, {}, as_json=as_json)

@@ -22,8 +22,8 @@ class CatalogClient:
     """The catalog; `Client.catalog` is the one to use.
 
     Each call has a twin that starts with ``submit_``, which returns a future at once. What is said of `KeyValueClient`
-    holds here too: reads are linearizable, commands are applied in the order in which they were submitted, and every call
-    raises `InvalidRequest`, `Unavailable`, and the commands alone `OutcomeUnknown` and `SessionExpired`.
+    holds here too: reads are linearizable, commands are applied in the order in which they were submitted, and every
+    call raises `InvalidRequest`, `Unavailable`, and the commands alone `OutcomeUnknown` and `SessionExpired`.
     """
 
     def __init__(self, client: "Client") -> None:

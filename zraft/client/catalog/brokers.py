@@ -16,7 +16,7 @@ class Brokers(Noun[BrokerName, Broker]):
     def register(
         self, broker_id: int, host: str, port: int, security_protocol: str = "PLAINTEXT", rack_id: str = ""
     ) -> Broker:
-        """Add a broker, or return the one that has this broker_id, as it is; its status begins as ALIVE, its epoch as 0."""
+        """Add a broker, ALIVE and with epoch 0, or return the one that has this broker_id, as it is."""
         return self._client.wait(self.submit_register(broker_id, host, port, security_protocol, rack_id))
 
     def submit_register(

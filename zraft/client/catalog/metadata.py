@@ -66,7 +66,7 @@ def apply_delta(before: Metadata, delta: Metadata) -> Metadata:
 class Pages:
     """Collects the pages of one fetch.
 
-    What changes while they come is in a later page, so all of them together are the state at the revision of the last one.
+    What changes while they come is in a later page, so all of them together are the state at the last one's revision.
     """
 
     def __init__(self, fetch: Fetch) -> None:

@@ -145,7 +145,8 @@ class Get(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0, forbid_
 class Fetch(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1, forbid_unknown_fields=True):
     """Asks for records in the order of their last change, a page at a time.
 
-    What changes between two pages comes once more in a later one, so the pages together are the state at the last one's revision.
+    What changes between two pages comes once more in a later one, so the pages together are the state at the revision
+    of the last.
     """
 
     since: int = 0

@@ -12,8 +12,8 @@ _encode = msgspec.msgpack.Encoder().encode
 def draw_uuid(revision: int, at: Applied) -> str:
     """Return the uuid of the one record that comes to be at `revision` of the catalog.
 
-    The revision makes it unique in the catalog. The disk ids, which are drawn when the nodes' directories are made, keep
-    it apart from those of other clusters.
+    The revision makes it unique in the catalog. The disk ids, which are drawn when the nodes' directories are made,
+    keep it apart from those of other clusters.
     """
     disk_ids = sorted(at.membership.disk_ids.items()) if at.membership is not None else []
     drawn = bytearray(hashlib.sha256(_encode([revision, at.index, at.term, disk_ids])).digest()[:16])

@@ -65,7 +65,7 @@ class Ledger:
                 self.delete(oldest, time_ms)
 
     def delete(self, record: Record, time_ms: int) -> None:
-        """Replace a record by the note that it was deleted, as of this revision; forget the oldest such note when there are too many."""
+        """Replace a record by the note that it was deleted, as of this revision; one note too many drops the oldest."""
         kind = KINDS[type(record)]
         self._set(record.uuid, Deleted(kind, record.uuid, self.revision, time_ms, record))
         if type(record) is RegistrationChange:
@@ -85,7 +85,7 @@ class Ledger:
         return self._in_order
 
     def page(self, after: int, wanted: Callable[[Record], bool]) -> Page:
-        """Return the next page of what changed behind the revision `after` and is wanted; a revision is never cut in two."""
+        """Return the next page of what changed behind `after` and is wanted; a revision is never cut in two."""
         rows = self._ordered()
         first = at = bisect_right(rows, after, key=lambda row: row.revision)
         records: list[Record] = []

@@ -1,4 +1,4 @@
-"""What the catalog never takes, whatever is in it; client and machine both ask here, so that most of it is refused before it is sent.
+"""What the catalog never takes, whatever is in it; the client asks here too, so that most of it is never sent.
 
 Texts depend on the command alone, and on no table of Unicode that another version of Python might have otherwise.
 """

@@ -282,7 +282,7 @@ class Catalog:
     # Snapshots
 
     def snapshot(self) -> Iterator[bytes]:
-        """Return the state as of this call; rows come in the order of their last change, which is the same on every node."""
+        """Return the state as of this call, in the order of the last changes, which is the same on every node."""
         return self._ledger.snapshot()
 
     def restore(self, chunks: Iterable[bytes]) -> None:
