@@ -209,6 +209,8 @@ class DiskThread:
         self._landed.acquire()
         self._failure: StorageError | None = None
         """The first failure, set by the thread; nothing becomes durable after it."""
+        self._told = False
+        """The descriptor was written; set by the thread just after that, cleared by the loop just before it is read."""
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = Thread(target=self._run, name="disk", daemon=True)
         self._thread.start()
@@ -225,7 +227,7 @@ class DiskThread:
         """
         if not self._pending and not write.touches_disk:
             self._durable.append(write.id)
-            os.eventfd_write(self._fd, 1)
+            self._ring()
             return
         awaited = self._brisk and not self._pending and _is_small(write)
         if awaited:
@@ -246,11 +248,12 @@ class DiskThread:
             The disk has failed; from then on at every call.
         """
         self._raise_failure()  # Before the descriptor is read, so that it stays readable: nobody sleeps on a failure.
-        with suppress(BlockingIOError):  # Who waited in `submit` may come before the descriptor is written.
-            os.eventfd_read(self._fd)
+        if self._told:
+            self._told = False
+            with suppress(BlockingIOError):  # It may have been read between a writing and the note of it.
+                os.eventfd_read(self._fd)
         self._raise_failure()  # It may have been what the descriptor told of.
-        durable = self._durable
-        return [durable.popleft() for _ in range(len(durable))]
+        return [self._durable.popleft() for _ in range(len(self._durable))]
 
     def oldest_pending_ms(self, now_ms: float) -> float:
         """Return how long the oldest write that is not durable has been waiting; 0 when there is none."""
@@ -276,7 +279,7 @@ class DiskThread:
             failed = error if isinstance(error, StorageError) else StorageError(f"the disk thread failed: {error!r}")
             failed.__cause__ = error if failed is not error else error.__cause__
             self._failure = failed
-            os.eventfd_write(self._fd, 1)
+            self._ring()
 
     def _next_batch(self) -> list[Write] | None:
         """Wait for a write and take all that wait with it; None when it is time to end."""
@@ -296,10 +299,15 @@ class DiskThread:
         for write in batch:
             self._durable.append(write.id)
             self._pending.popleft()  # Only now: to `submit`, an empty `_pending` means that all ids are told.
-        os.eventfd_write(self._fd, 1)
         if self._awaited:
             self._awaited = False
-            self._landed.release()
+            self._landed.release()  # Whoever waited looks at what has landed, and needs no bell.
+        else:
+            self._ring()
+
+    def _ring(self) -> None:
+        os.eventfd_write(self._fd, 1)
+        self._told = True
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

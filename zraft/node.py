@@ -196,7 +196,8 @@ class Node:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _frame: self._signals.append(number))
         transport = self._transport
-        for source in (transport.peers_in, transport.clients, transport.events, self._disk, self._guard, wake):
+        descriptors = (self._disk.fileno(), self._guard.fileno(), wake)  # As numbers: the poller would ask each time.
+        for source in (transport.peers_in, transport.clients, transport.events, *descriptors):
             self._poller.register(source, zmq.POLLIN)
         gc.collect()
         gc.freeze()  # What recovery made lives long: heartbeats shall not wait for the collector to look at it.

@@ -104,6 +104,8 @@ class Replica:
         self._world = world
         now = world.clock.now_ms()
         self.raft = Raft(settings, (recovered.hard_state, recovered.entries), bootstrap, world.random, now)
+        self._now = now
+        """When this turn began: what it takes in came before that, or as good as."""
         self._machines = machines
         self._describers = describers
         self._scheduler = scheduler
@@ -134,15 +136,15 @@ class Replica:
 
     def tick(self) -> None:
         """Let time pass; first in every turn, so that no message is handled in the belief that it is still earlier."""
-        now = self._world.clock.now_ms()
-        if now >= self.deadline:
-            self.raft.tick(now)
+        self._now = self._world.clock.now_ms()
+        if self._now >= self.deadline:
+            self.raft.tick(self._now)
 
     def receive(self, source: NodeId, message: Message) -> None:
         """Take a message from a peer."""
         if self.heartbeats and isinstance(message, Heartbeat):
             self._publisher.publish("heartbeat", what="received", peer=source, round=message.round)
-        self.raft.step(source, message, self._world.clock.now_ms())
+        self.raft.step(source, message, self._now)
 
     def request(self, client: bytes, request: Any, batch: bytes | None) -> None:
         """Take a request from a client."""
@@ -157,7 +159,7 @@ class Replica:
                 recent = [msgspec.to_builtins(event) for event in self._publisher.recent(request.count)]
                 self._world.network.reply(client, Reply(request.id, Outcome.DONE, recent, self.raft.leader))
             case _:
-                self.serving.request(client, request, batch, self._world.clock.now_ms())
+                self.serving.request(client, request, batch, self._now)
 
     def disk_done(self) -> None:
         """Look what has become durable: send what waited for it, then let the core count it."""

@@ -268,7 +268,9 @@ class Transport:
     def _receive(
         self, socket: zmq.Socket[bytes], name: str, kinds: dict[int, type[msgspec.Struct]], count_max: int
     ) -> Iterator[tuple[bytes, Received]]:
-        for _ in range(count_max):
+        for taken in range(count_max):
+            if taken and not frames.waits(socket):
+                return
             try:
                 routing_id, *found = frames.receive(socket)
             except zmq.Again:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
@@ -35,7 +36,8 @@ _BATCH_OVERHEAD_BYTES = 64
 class Client:
     """A connection to a cluster: finds the leader, batches, retries, and never applies a command twice.
 
-    Thread-safe. One thread of its own does all input and output; callbacks added to futures run on it and must be short.
+    Thread-safe. One thread of its own does input and output, save that a thread which waits for a call while nothing else
+    is under way does so itself. Callbacks added to futures run on whichever it is, and must be short.
     It must not be used in a forked child; make another one there.
 
     Parameters
@@ -114,14 +116,28 @@ class Client:
             Makes the future's value of the bytes that `apply` returned.
         """
         call = self._call(machine, command, read)
-        self._connection.write(call)
+        self._connection.submit(call, self._connection.writes)
         return call
 
     def submit_query(self, machine: str, query: bytes, read: Callable[[bytes], Any] = bytes) -> "Future[Any]":
         """Have `query` answered by the state machine of that name, linearizably; parameters as above."""
         call = self._call(machine, query, read)
-        self._connection.read(call)
+        self._connection.submit(call, self._connection.reads)
         return call
+
+    def command(self, machine: str, command: bytes, read: Callable[[bytes], Any] = bytes) -> Any:
+        """Do what `submit_command` does, and wait for the result."""
+        return self._perform(self._call(machine, command, read), self._connection.writes)
+
+    def query(self, machine: str, query: bytes, read: Callable[[bytes], Any] = bytes) -> Any:
+        """Do what `submit_query` does, and wait for the result."""
+        return self._perform(self._call(machine, query, read), self._connection.reads)
+
+    def _perform(self, call: Call, queue: deque[Call]) -> Any:
+        if self._connection.inside:
+            raise _waits_for_itself()
+        self._connection.perform(call, queue)
+        return call.result()
 
     def _call(self, machine: str, payload: bytes, read: Callable[[bytes], Any]) -> Call:
         if self._closed or self._pid != os.getpid():
@@ -138,7 +154,7 @@ class Client:
     def wait(self, future: "Future[Result]") -> Result:
         """Return the result of a future of this client's."""
         if self._connection.inside:
-            raise ZraftError("a callback must not wait for its own client: it would wait forever; use submit_ calls")
+            raise _waits_for_itself()
         return future.result()
 
     def status(self) -> dict[NodeId, requests.Status | None]:
@@ -159,6 +175,10 @@ class Client:
         self._closed = True
         if self._pid == os.getpid():
             self._connection.close()
+
+
+def _waits_for_itself() -> ZraftError:
+    return ZraftError("a callback must not wait for its own client: it would wait forever; use submit_ calls")
 
 
 def _status(reply: requests.Reply) -> requests.Status | None:

@@ -1,6 +1,6 @@
 """What the client wants of the cluster, and how far it has got: batches, the session, retries, deadlines.
 
-It knows no socket and no clock; the I/O thread (`connection`) hands it times and answers, and asks what to send.
+It knows no socket and no clock; whoever turns the wire hands it times and answers, and asks what to send.
 
 A session has one batch of commands under way, and everything that is submitted meanwhile leaves as the next one. Reads go
 beside it, likewise one batch at a time. A batch that nobody waits for any more is abandoned, not settled: the next one has
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from zraft import requests
+from zraft.client import outcomes
 from zraft.client.calls import Call
 from zraft.client.errands import Errand
 from zraft.client.route import Route
@@ -41,7 +42,7 @@ class Conversation:
         self.route = Route((), patience_s)
         """Whom to ask; replaced once the nodes are known."""
         self.writes: deque[Call] = deque()
-        """Commands that wait for a batch; any thread appends, the I/O thread takes."""
+        """Commands that wait for a batch; any thread appends, the one that turns the wire takes."""
         self.reads: deque[Call] = deque()
         """Queries that wait for a batch, in the same way."""
         self._session: int | None = None
@@ -52,6 +53,8 @@ class Conversation:
         self._writing: Errand | None = None
         self._reading: Errand | None = None
         self._closing: Errand | None = None
+        self._taken: list[Call] = []
+        """Calls on their way from a queue to an errand."""
         self._attempts: dict[int, Errand] = {}
         """Every request id whose answer still counts."""
         self._next_id = 1
@@ -86,6 +89,10 @@ class Conversation:
         self._attempts[id] = errand
         self.route.asked(node)
 
+    def asked(self) -> set[NodeId]:
+        """Return the nodes whose answer is waited for."""
+        return {node for errand in self._errands() for node in errand.attempts.values()}
+
     def wakes_at(self) -> float | None:
         """When there is something to do, if nothing comes in; None for never."""
         times = [errand.wakes_at() for errand in self._errands()]
@@ -97,7 +104,7 @@ class Conversation:
         return [errand for errand in all_four if errand is not None]
 
     def _next_batch(self) -> Errand | None:
-        calls = _take(self.writes)
+        calls = self._take(self.writes)
         if not calls:
             return None
         assert self._session is not None, "a batch needs a session"
@@ -107,10 +114,24 @@ class Conversation:
         return Errand(requests.Commands(0), _encode(batch), calls)
 
     def _next_queries(self) -> Errand | None:
-        calls = _take(self.reads)
+        calls = self._take(self.reads)
         if not calls:
             return None
         return Errand(requests.Queries(0, calls[0].machine, [call.payload for call in calls]), None, calls)
+
+    def _take(self, queue: deque[Call]) -> list[Call]:
+        """Take what fits into one batch: calls for one machine, as many as wait, within the limits."""
+        calls = self._taken = []
+        size = 0
+        while queue and len(calls) < BATCH_COUNT_MAX:
+            call = queue[0]
+            if calls and (call.machine != calls[0].machine or size + len(call.payload) > BATCH_BYTES_MAX):
+                break
+            if call.leaves():
+                calls.append(call)
+                size += len(call.payload)
+            queue.popleft()  # Last, so that an interrupt loses no call.
+        return calls
 
     # What comes in
 
@@ -153,7 +174,6 @@ class Conversation:
             errand.back_off(now)
 
     def _settle_batch(self, errand: Errand, reply: requests.Reply) -> None:
-        self._finish(errand)
         waiting = errand.waiting()
         if reply.outcome == Outcome.SESSION_EXPIRED:
             self._session = None
@@ -166,14 +186,14 @@ class Conversation:
         elif reply.outcome == Outcome.DONE and _is_list(reply.result, len(errand.calls)):
             for call, answer in zip(waiting, reply.result[errand.expired :], strict=True):
                 if not call.answer(answer, OutcomeUnknown):
-                    call.set_exception(OutcomeUnknown(_strange(reply)))
+                    call.set_exception(OutcomeUnknown(outcomes.strange(reply)))
         elif reply.outcome == Outcome.INVALID:
             _fail(waiting, lambda: InvalidRequest(reply.message))
         else:
-            _fail(waiting, lambda: OutcomeUnknown(_strange(reply)))
+            _fail(waiting, lambda: OutcomeUnknown(outcomes.strange(reply)))
+        self._finish(errand)  # Last, so that an interrupt loses no call.
 
     def _settle_queries(self, errand: Errand, reply: requests.Reply) -> None:
-        self._finish(errand)
         waiting = errand.waiting()
         if reply.outcome == Outcome.DONE and _is_list(reply.result, len(errand.calls)):
             answered = zip(waiting, reply.result[errand.expired :], strict=True)
@@ -182,7 +202,8 @@ class Conversation:
         elif reply.outcome == Outcome.INVALID:
             _fail(waiting, lambda: InvalidRequest(reply.message))
         else:
-            _fail(waiting, lambda: Unavailable(_strange(reply)))
+            _fail(waiting, lambda: Unavailable(outcomes.strange(reply)))
+        self._finish(errand)
 
     @property
     def blocked(self) -> bool:
@@ -234,18 +255,10 @@ class Conversation:
         self._closing = None if errand is self._closing else self._closing
 
     def _unavailable(self) -> Unavailable:
-        advice = (
-            "is the cluster running? zraft cluster up"
-            if self.route.cut_off
-            else "is a majority of the nodes up? zraft status"
-        )
-        return Unavailable(f"no node served it in time ({self.route.reasons()}); nothing happened; {advice}")
+        return outcomes.unavailable(self.route)
 
     def _unknown(self) -> OutcomeUnknown:
-        return OutcomeUnknown(
-            f"handed over and not answered in time ({self.route.reasons()}): it happened once or never; "
-            "read it back, or repeat it if twice does no harm"
-        )
+        return outcomes.unknown(self.route)
 
     # The end
 
@@ -253,15 +266,38 @@ class Conversation:
         """Fail every call; what is left to do is to end the session, if there is one."""
         if self._writing:
             unknown = self._writing.unresolved > 0
-            _fail(self._writing.waiting(), lambda: _closed_under_way() if unknown else _closed())
+            _fail(self._writing.waiting(), lambda: outcomes.closed_under_way() if unknown else outcomes.closed())
         if self._reading:
-            _fail(self._reading.waiting(), _closed)
+            _fail(self._reading.waiting(), outcomes.closed)
         self.drain()
         for errand in self._errands():
             self._finish(errand)
         if self._session is not None:
             self._closing = Errand(requests.CloseSession(0, self._session))
             self._session = None
+
+    def start_over(self) -> "Conversation":
+        """Fail what is under way, and return a conversation without a session that has what waits.
+
+        For when the thread that turned the wire was interrupted at a point that nobody knows.
+        """
+        under_way = list(self._taken)
+        for errand in self._errands():
+            under_way += errand.calls
+        for call in under_way:
+            if not call.done():
+                call.set_exception(outcomes.interrupted())
+        fresh = Conversation(self._patience_s)
+        fresh.writes, fresh.reads = self.writes, self.reads
+        for queue in (fresh.writes, fresh.reads):
+            for call in [call for call in queue if call.done()]:
+                queue.remove(call)
+        return fresh
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits or is under way."""
+        return bool(self.writes or self.reads or self._errands())
 
     @property
     def has_new(self) -> bool:
@@ -270,15 +306,9 @@ class Conversation:
             return True
         return bool(self.reads) and self._reading is None
 
-    @property
-    def idle_writes(self) -> bool:
-        """Whether a command submitted now is sent now, instead of with the next batch."""
-        return self._writing is None
-
-    @property
-    def idle_reads(self) -> bool:
-        """The same for a query."""
-        return self._reading is None
+    def is_idle(self, queue: deque[Call]) -> bool:
+        """Whether a call that joins `queue` now is sent now, instead of with the next batch."""
+        return (self._writing if queue is self.writes else self._reading) is None
 
     @property
     def closing(self) -> bool:
@@ -293,22 +323,7 @@ class Conversation:
                     call = queue.popleft()
                 except IndexError:
                     break  # Another thread drains as well, and took the last.
-                call.fail_waiting(_closed())
-
-
-def _take(queue: deque[Call]) -> list[Call]:
-    """Take what fits into one batch: calls for one machine, as many as wait, within the limits."""
-    calls: list[Call] = []
-    size = 0
-    while queue and len(calls) < BATCH_COUNT_MAX:
-        call = queue[0]
-        if calls and (call.machine != calls[0].machine or size + len(call.payload) > BATCH_BYTES_MAX):
-            break
-        queue.popleft()
-        if call.leaves():
-            calls.append(call)
-            size += len(call.payload)
-    return calls
+                call.fail_waiting(outcomes.closed())
 
 
 def _is_list(result: object, length: int) -> bool:
@@ -318,15 +333,3 @@ def _is_list(result: object, length: int) -> bool:
 def _fail(calls: list[Call], why: Callable[[], ZraftError]) -> None:
     for call in calls:
         call.set_exception(why())
-
-
-def _strange(reply: requests.Reply) -> str:
-    return f"a node gave an answer that makes no sense (outcome {reply.outcome}): is it of another version?"
-
-
-def _closed() -> Unavailable:
-    return Unavailable("the client was closed before the call was carried out; nothing happened")
-
-
-def _closed_under_way() -> OutcomeUnknown:
-    return OutcomeUnknown("the client was closed while the command was under way: it happened once or never")

@@ -34,38 +34,39 @@ class KeyValueClient:
 
     def put(self, key: str | bytes, value: bytes) -> int:
         """Set `key` to `value`; return the store's revision, which counts the commands that changed something."""
-        return self._client.wait(self.submit_put(key, value))
+        revision: int = self._client.command(_MACHINE, self._put(key, value), commands.decode_revision)
+        return revision
 
     def submit_put(self, key: str | bytes, value: bytes) -> "Future[int]":
         """Do what `put` does, without waiting."""
-        if not isinstance(value, bytes):
-            raise InvalidRequest(f"a value is bytes, not {type(value).__name__}; encode it, or use DistDict")
-        command = commands.Put(self._key(key, value), value)
-        return self._client.submit_command(_MACHINE, _encode(command), commands.decode_revision)
+        return self._client.submit_command(_MACHINE, self._put(key, value), commands.decode_revision)
 
     def get(self, key: str | bytes) -> bytes | None:
         """Return the value of `key`, or None; linearizable."""
-        return self._client.wait(self.submit_get(key))
+        value: bytes | None = self._client.query(_MACHINE, self._get(key), _read_value)
+        return value
 
     def submit_get(self, key: str | bytes) -> "Future[bytes | None]":
         """Do what `get` does, without waiting."""
-        return self._client.submit_query(_MACHINE, _encode(commands.Get(self._key(key))), _read_value)
+        return self._client.submit_query(_MACHINE, self._get(key), _read_value)
 
     def entry(self, key: str | bytes) -> KeyValue | None:
         """Return the whole entry of `key`, with its revisions, or None; linearizable."""
-        return self._client.wait(self.submit_entry(key))
+        entry: KeyValue | None = self._client.query(_MACHINE, self._get(key), commands.decode_entry)
+        return entry
 
     def submit_entry(self, key: str | bytes) -> "Future[KeyValue | None]":
         """Do what `entry` does, without waiting."""
-        return self._client.submit_query(_MACHINE, _encode(commands.Get(self._key(key))), commands.decode_entry)
+        return self._client.submit_query(_MACHINE, self._get(key), commands.decode_entry)
 
     def delete(self, key: str | bytes) -> bool:
         """Remove `key`; return whether it existed."""
-        return self._client.wait(self.submit_delete(key))
+        existed: bool = self._client.command(_MACHINE, self._delete(key), _read_existed)
+        return existed
 
     def submit_delete(self, key: str | bytes) -> "Future[bool]":
         """Do what `delete` does, without waiting."""
-        return self._client.submit_command(_MACHINE, _encode(commands.Delete(self._key(key))), _read_existed)
+        return self._client.submit_command(_MACHINE, self._delete(key), _read_existed)
 
     def list(self, prefix: str | bytes = b"") -> Entries:
         """Return all entries whose keys begin with `prefix`, in the order of their keys.
@@ -79,6 +80,17 @@ class KeyValueClient:
         """Do what `list` does, without waiting."""
         raw = _bytes(prefix)
         return self._client.submit_query(_MACHINE, _encode(commands.List(raw)), _pages(raw))
+
+    def _put(self, key: str | bytes, value: bytes) -> bytes:
+        if not isinstance(value, bytes):
+            raise InvalidRequest(f"a value is bytes, not {type(value).__name__}; encode it, or use DistDict")
+        return _encode(commands.Put(self._key(key, value), value))
+
+    def _get(self, key: str | bytes) -> bytes:
+        return _encode(commands.Get(self._key(key)))
+
+    def _delete(self, key: str | bytes) -> bytes:
+        return _encode(commands.Delete(self._key(key)))
 
     def _key(self, key: str | bytes, value: bytes = b"") -> bytes:
         """Return the key as bytes; refuse what the cluster would refuse, as far as its limits are known here."""

@@ -1,0 +1,41 @@
+"""What a call that was not answered is told: what happened to it, as far as anybody knows."""
+
+from zraft import requests
+from zraft.client.route import Route
+from zraft.errors import OutcomeUnknown, Unavailable
+
+
+def unavailable(route: Route) -> Unavailable:
+    """Say that nobody served it in time, and nothing happened."""
+    advice = (
+        "is the cluster running? zraft cluster up" if route.cut_off else "is a majority of the nodes up? zraft status"
+    )
+    return Unavailable(f"no node served it in time ({route.reasons()}); nothing happened; {advice}")
+
+
+def unknown(route: Route) -> OutcomeUnknown:
+    """Say that it was handed over and not answered in time."""
+    return OutcomeUnknown(
+        f"handed over and not answered in time ({route.reasons()}): it happened once or never; "
+        "read it back, or repeat it if twice does no harm"
+    )
+
+
+def strange(reply: requests.Reply) -> str:
+    """Say that a node's answer is none."""
+    return f"a node gave an answer that makes no sense (outcome {reply.outcome}): is it of another version?"
+
+
+def closed() -> Unavailable:
+    """Say that the client was closed first."""
+    return Unavailable("the client was closed before the call was carried out; nothing happened")
+
+
+def closed_under_way() -> OutcomeUnknown:
+    """Say that the client was closed after it was handed over."""
+    return OutcomeUnknown("the client was closed while the command was under way: it happened once or never")
+
+
+def interrupted() -> OutcomeUnknown:
+    """Say that the thread which carried it was torn out of its work."""
+    return OutcomeUnknown("the thread that carried the call was interrupted: it happened once or never")
