@@ -62,10 +62,10 @@ NOUNS = {"raft.types", "raft.messages", "raft.ready"}
 SOCKET_ROOMS = {"transport", "node", "endpoints", "frames", "client", "monitor", "supervisor", "cli.requirements"}
 """On the server's side transport and node, with what they bind and send by; and whoever speaks to servers."""
 UNSEEN: list[tuple[set[str], set[str]]] = [
-    (GROUND, {"replica", "serving", "node", "transport", "supervisor", "client", "monitor", "cli"}),
-    ({"replica", "serving"}, {"transport", "node", "disk", "supervisor", "client", "monitor", "cli"}),
+    (GROUND, {"replica", "serving", "upkeep", "node", "transport", "supervisor", "client", "monitor", "cli"}),
+    ({"replica", "serving", "upkeep"}, {"transport", "node", "disk", "supervisor", "client", "monitor", "cli"}),
     ({"transport", "node"}, {"supervisor", "client", "monitor", "cli"}),
-    ({"supervisor", "client", "monitor"}, {"raft.core", "replica", "serving", "node", "cli"}),
+    ({"supervisor", "client", "monitor"}, {"raft.core", "replica", "serving", "upkeep", "node", "cli"}),
 ]
 """Rooms, and what they must not see. `cli` is on top, and `simulation` supplies a world of its own."""
 
@@ -201,7 +201,7 @@ def depth_of(node: ast.AST) -> int:
 
 # -- banned calls ------------------------------------------------------------------------------------------------------
 
-PURE_ROOMS = ("raft", "machines", "replica", "serving", "storage")
+PURE_ROOMS = ("raft", "machines", "replica", "serving", "upkeep", "storage")
 """What a simulator runs: the world comes in through the seams alone."""
 BANNED_IN_PURE = {
     "time.time": "the Clock seam",

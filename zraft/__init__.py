@@ -11,8 +11,8 @@ them), `codec` with `requests` and `events` (the wire). Last the world: `transpo
 `supervisor`, `client`, `monitor` and `cli`, which see a node from outside.
 
 Departures from the first design: `endpoints` and `frames` are rooms of their own, since node, client and supervisor all need them; what
-clients wait for is in `serving` beside the replica, and the wording of log lines in `narration`; the loop awaits a small write for
-at most a millisecond (`disk`), which costs less than another turn.
+clients wait for is in `serving` beside the replica, what a leader proposes by itself in `upkeep`, and the wording of log lines in
+`narration`; the loop awaits a small write for at most a millisecond (`disk`), which costs less than another turn.
 """
 
 import importlib

@@ -110,6 +110,8 @@ def entry_text(entry: Entry, describers: Mapping[str, Describer]) -> str:
             case EntryKind.SESSION:
                 closes = _decode_session(entry.data).closes
                 return f"session {closes} ends" if closes else f"session {entry.index} begins"
+            case EntryKind.TICK:
+                return "time alone"
             case EntryKind.MEMBERSHIP:
                 current = decode_membership(entry.data)
                 return f"voters {', '.join(current.voters)}; registered {', '.join(sorted(current.disk_ids))}"

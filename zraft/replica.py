@@ -25,6 +25,7 @@ from zraft.raft.types import Entry, EntryKind, HardState, Index, Membership, Nod
 from zraft.requests import EntryView, Hello, Outcome, RecentEvents, Reply, Status, StatusRequest
 from zraft.seams import Clock, Guard, Network, Random, WriteQueue
 from zraft.serving import Serving
+from zraft.upkeep import Upkeep
 
 ENTRIES_SHOWN_MAX = 1_000
 """Log entries that one status answer may hold."""
@@ -117,6 +118,7 @@ class Replica:
         self._news_from = self.raft.log.last_index + 1
         """Entries before this one were recovered: whoever was interested has heard of them."""
         self.serving = Serving(self.raft, machines, world.network)
+        self._upkeep = Upkeep(self.raft, machines, world.random)
         self._waiting: deque[Write] = deque()
         """Writes whose responses wait for the disk, in order."""
         self._led = False
@@ -192,6 +194,7 @@ class Replica:
     def turn(self) -> None:
         """Carry out all that is ready, except that entries are applied, and reads answered, a bounded amount at a time."""
         self.busy = False
+        self._upkeep.propose(self._world.clock.now_ms())
         while not self.busy and (ready := self.raft.ready()) is not None:
             self._carry_out(ready)
             self.busy = bool(ready.committed) and self.raft.log.last_applied < self.raft.log.commit_index
@@ -200,7 +203,7 @@ class Replica:
         if self.raft.is_established != self._was_established:
             self._was_established = self.raft.is_established
             self._observe(self._reason)
-        self.deadline = self.raft.deadline
+        self.deadline = min(self.raft.deadline, self._upkeep.deadline(self._world.clock.now_ms()))
 
     def _carry_out(self, ready: Ready) -> None:
         """Carry out `ready`, in the order of its fields: that order is a safety rule."""
@@ -213,7 +216,7 @@ class Replica:
             self._apply(entry)
         if ready.committed:
             self.raft.applied(ready.committed[-1].index)
-        self.serving.confirmed(ready.reads)
+        self.serving.confirmed(self._upkeep.confirmed(ready.reads))
         for note in ready.notes:
             self._tell(note)
         if ready.role_change is not None:

@@ -41,6 +41,8 @@ class _Proposed(Batch, frozen=True):
     therefore never get into it.
     """
 
+    session: Annotated[int, msgspec.Meta(ge=1)]
+    """Session 0 is the cluster's own."""
     machine: Annotated[str, msgspec.Meta(max_length=64)]
     commands: Annotated[list[bytes], msgspec.Meta(max_length=CALLS_MAX)]
 

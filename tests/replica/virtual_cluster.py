@@ -6,7 +6,7 @@ through the write-ahead log on a disk in memory, and every message that leaves i
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,6 +18,7 @@ from zraft.events import Event, Publisher
 from zraft.hooks.decide import HookScheduler, HookSettings
 from zraft.machines.kv.commands import Put, describe, encode
 from zraft.machines.kv.store import KeyValueStore
+from zraft.machines.machine import StateMachine
 from zraft.machines.sessions import Machines, Result
 from zraft.raft.messages import Message
 from zraft.raft.state import Settings
@@ -41,7 +42,7 @@ class Watched(Machines):
 
     def __init__(self, node: "VirtualNode") -> None:
         self.store = KeyValueStore()
-        super().__init__({"kv": self.store}, ttl_ms=60_000)
+        super().__init__({"kv": self.store, **node.cluster.mount()}, ttl_ms=60_000)
         self._node = node
 
     def apply(self, entry: Entry, *, batch: Batch | None = None) -> Result:
@@ -167,9 +168,14 @@ class VirtualCluster:
         How many nodes, n1 to n9.
     seed
         Of all randomness.
+    mount
+        Makes the machines that a node has besides the key-value store.
     """
 
-    def __init__(self, count: int = 3, seed: int = 0) -> None:
+    def __init__(
+        self, count: int = 3, seed: int = 0, *, mount: Callable[[], Mapping[str, StateMachine]] = dict
+    ) -> None:
+        self.mount = mount
         self.now = 1_000.0
         self.random = Random(seed)
         self.ids = [f"n{number}" for number in range(1, count + 1)]

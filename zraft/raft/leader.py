@@ -79,6 +79,10 @@ class Leader:
         own = self.rounds.confirmed_sent_at - self.timer_from
         return max(self.state.log.last_time_ms, self._time_base_ms + int(own))
 
+    def moment_of(self, time_ms: int) -> float:
+        """Return when a round must be sent, at the earliest, for its quorum to bring cluster time to `time_ms`."""
+        return self.rounds.confirmed_sent_at + (time_ms - self.time_ms)
+
     def tick(self) -> None:
         """Step down without a quorum, end a transfer that failed, send the heartbeats that are due."""
         state = self.state

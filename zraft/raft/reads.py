@@ -19,6 +19,8 @@ class Rounds:
         """Newest round that a quorum has answered."""
         self.confirmed_sent_at = now
         """When that round was *sent*: the last moment at which this node is known to have led."""
+        self.newest_sent_at = now
+        """When the newest round was sent."""
         self._sent_at: dict[int, float] = {}
         self._accepted: list[tuple[int, Index]] = []
         self._waiting: list[tuple[int, int, Index]] = []
@@ -40,7 +42,7 @@ class Rounds:
     def start(self, now: float) -> int:
         """Begin a round and return its number; it will confirm every read accepted so far."""
         self.sent += 1
-        self._sent_at[self.sent] = now
+        self._sent_at[self.sent] = self.newest_sent_at = now
         self._waiting.extend((self.sent, context, index) for context, index in self._accepted)
         self._accepted.clear()
         return self.sent
