@@ -110,14 +110,12 @@ def entry_text(entry: Entry, describers: Mapping[str, Describer]) -> str:
             case EntryKind.SESSION:
                 closes = _decode_session(entry.data).closes
                 return f"session {closes} ends" if closes else f"session {entry.index} begins"
-            case EntryKind.TICK:
-                return "time alone"
             case EntryKind.MEMBERSHIP:
                 current = decode_membership(entry.data)
                 return f"voters {', '.join(current.voters)}; registered {', '.join(sorted(current.disk_ids))}"
     except (msgspec.MsgspecError, ValueError) as error:
         return f"{len(entry.data)} bytes that can't be read: {error}"
-    return f"{len(entry.data)} bytes"
+    return "time alone" if entry.kind == EntryKind.TICK else f"{len(entry.data)} bytes"
 
 
 def _batch_text(batch: Batch, describers: Mapping[str, Describer]) -> str:

@@ -128,6 +128,7 @@ def test_a_session_expires_by_the_logs_time_though_nobody_writes(
         (tick,) = entries(node, EntryKind.TICK)
         assert opened_ms + TTL_MS < tick.time_ms <= opened_ms + TTL_MS + 1_000
         assert tick.data == b""
+    assert cluster.status(leader, 1).log[0].text == "time alone"
     cluster.run(2 * TTL_MS)
     assert leader.replica.raft.log.last_index == last + 1, "once is enough"
     assert cluster.answered(cluster.put(leader, session, b"k")).outcome == Outcome.SESSION_EXPIRED
