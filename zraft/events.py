@@ -2,7 +2,9 @@
 
 On the XPUB socket an event is ``[topic, body]``: topic ``node/kind`` in UTF-8, body a msgpack map of `Event`. `seq` rises
 by one per event of one `boot_id`, so that a subscriber sees what it has missed. A node keeps its newest events in memory
-and gives them to whoever asks (`requests.RecentEvents`), so that a late subscriber need not wait for the next change.
+and gives them to whoever asks (`requests.RecentEvents`), so that a late subscriber need not wait for the next change. Of statuses
+and heartbeats it keeps the newest alone, or an idle node would soon remember nothing else: where numbers are missing between
+the events of one answer, there were such.
 
 Kinds, and the `data` that each carries:
 
@@ -44,8 +46,10 @@ KINDS = (
 )
 RECORDED = frozenset(KINDS) - {"status", "entry", "log", "rejected"}
 """Kinds that go into the event file: the others repeat themselves, or are in the log, or come at a stranger's pleasure."""
+PERIODIC = frozenset(("status", "heartbeat"))
+"""Kinds that come all the time: the newest of each takes the place of those before it."""
 RECENT_MAX = 1_000
-"""Events that a node keeps in memory for late subscribers."""
+"""Events that a node keeps in memory for late subscribers, besides the newest periodic ones."""
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -140,6 +144,9 @@ class Publisher:
         """Term and role that the next event bears; kept up to date by the replica."""
         self.role: str | None = None
         self._recent: deque[Callable[[], Event]] = deque(maxlen=RECENT_MAX)
+        """The newest events, oldest first, without the periodic ones."""
+        self._newest: dict[str, Callable[[], Event]] = {}
+        """The newest event of each periodic kind."""
 
     def publish(self, kind: str, /, **data: Any) -> None:
         """Make the next event and emit it."""
@@ -152,18 +159,27 @@ class Publisher:
         known = (1, self._cluster, self._node, self._boot_id, self._seq, self._wall_ms(), self.term, self.role, kind)
         has_audience = self._has_audience()
         if not has_audience and kind not in RECORDED:
-            self._recent.append(lambda: Event(*known, make()))
+            self._keep(kind, lambda: Event(*known, make()))
             return
         event = Event(*known, make())
-        self._recent.append(lambda: event)
+        self._keep(kind, lambda: event)
         if is_recorded(event):
             self._record(event)
         if has_audience:
             self._emit(event)
 
     def recent(self, count: int) -> Iterable[Event]:
-        """Return the newest `count` events, oldest first."""
-        return [event() for event in list(self._recent)[-count:]] if count > 0 else []
+        """Return the newest `count` events that are kept, oldest first."""
+        if count <= 0:
+            return []
+        kept = [event() for event in (*list(self._recent)[-count:], *self._newest.values())]
+        return sorted(kept, key=lambda event: event.seq)[-count:]
+
+    def _keep(self, kind: str, event: Callable[[], Event]) -> None:
+        if kind in PERIODIC:
+            self._newest[kind] = event
+        else:
+            self._recent.append(event)
 
 
 def new_boot_id() -> int:

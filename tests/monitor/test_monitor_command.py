@@ -79,6 +79,24 @@ def test_the_tail_comes_first_and_nodes_can_be_chosen(start, monitor):
     assert process.end() == (0, "")
 
 
+def test_the_tail_of_a_node_that_has_long_been_idle_is_what_happened_before(start, monitor):
+    node = start("n1")
+    for number in range(5):
+        node.publish("log", level="INFO", message=f"says {number}")
+    for second in range(1_100):
+        node.publish("status", uptime_s=second)
+    node.settle()
+    process = monitor("--json", "--tail", "2", "--node", "n1")
+    process.until(lambda text: text.count("\n") == 3, "the tail and the newest status")
+    records = [json.loads(line) for line in process.text.splitlines()]
+    assert [record["data"] for record in records] == [
+        {"level": "INFO", "message": "says 3"},
+        {"level": "INFO", "message": "says 4"},
+        {"uptime_s": 1_099},
+    ]
+    assert process.end() == (0, "")
+
+
 def test_without_a_terminal_it_prints_lines(start, monitor):
     node = start("n1")
     process = monitor()

@@ -47,7 +47,7 @@ def monitor(
     if once_:
         show_once(config, names)
     elif json:
-        watch(config, names, Lines(lines.as_json, lambda _: True), tail=tail, wants=lambda _: True)
+        watch(config, names, Lines(lines.as_json, lambda _: True), tail=tail, wants=lines.is_shown)
     elif plain or not sys.stdout.isatty():
         display = Lines(lambda event: lines.as_text(event, width), lines.is_shown, lost_notice)
         watch(config, names, display, tail=tail, wants=lines.is_shown)

@@ -1,10 +1,12 @@
 """One node's events in order: each once, whether it came as it happened or was asked for afterwards.
 
 A subscriber misses what is published before its subscription arrives, and what a full queue dropped. A node remembers its
-newest events; the feed says when to ask for them, and holds back for a moment what would otherwise overtake them.
+newest events; the feed says when to ask for them, and holds back for a moment what would otherwise overtake them. The node's answer
+leaves out periodic events that newer ones have replaced (`events`): between two events of one answer nothing is lost.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from zraft.events import Event
@@ -75,13 +77,20 @@ class Feed:
     def recent(self, events: Iterable[Event]) -> list[Passage]:
         """Take the node's answer: its newest events."""
         passages: list[Passage] = []
+        numbers: list[int] = []
         for event in events:
+            before = self._boot
             passages += self._enter(event.boot_id)
-            if event.boot_id == self._boot and event.seq > self._last:
+            if self._boot != before:
+                numbers.clear()
+            if event.boot_id != self._boot:
+                continue
+            numbers.append(event.seq)
+            if event.seq > self._last:
                 self._held.setdefault(event.seq, event)
         self.deadline = None
         if self._held:
-            passages.append(self._release())
+            passages.append(self._release(numbers))
         return passages
 
     def expire(self, now_ms: float) -> list[Passage]:
@@ -107,14 +116,16 @@ class Feed:
         self._boot, self._last = boot_id, 0
         return passages
 
-    def _release(self) -> Passage:
+    def _release(self, answered: Sequence[int] = ()) -> Passage:
+        """Pass on all that is held; `answered` are the numbers of the answer that brings it, if one does."""
         numbers = sorted(self._held)
         events = [self._held[number] for number in numbers]
-        missing = numbers[-1] - self._last - len(numbers)
-        hidden = 0
-        if self._at_first_contact:
-            missing -= numbers[0] - 1
-            hidden = self._hidden(events)
+        hidden = self._hidden(events) if self._at_first_contact else 0
+        last = numbers[0] - 1 if self._at_first_contact else self._last
+        gaps = [(before + 1, after - 1) for before, after in pairwise((last, *numbers))]
+        missing = sum(end - begin + 1 for begin, end in gaps)
+        if answered:
+            missing -= sum(_overlap(gap, (min(answered), max(answered))) for gap in gaps)
         self._last = numbers[-1]
         self._held.clear()
         self._live_from = None
@@ -127,3 +138,8 @@ class Feed:
         if len(shown) <= self._tail:
             return 0
         return shown[-self._tail] if self._tail else len(past)
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> int:
+    """Return how many numbers lie in both ranges, ends included."""
+    return max(0, min(one[1], other[1]) - max(one[0], other[0]) + 1)
