@@ -45,6 +45,7 @@ REQUEST_KINDS: dict[int, type[msgspec.Struct]] = {
     37: requests.StatusRequest,
     38: requests.TransferRequest,
     39: requests.RecentEvents,
+    40: requests.PastEvents,
 }
 REPLY_KINDS: dict[int, type[msgspec.Struct]] = {64: requests.Reply}
 

@@ -85,6 +85,9 @@ def is_recorded(event: Event) -> bool:
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Event).decode
+as_json = msgspec.json.Encoder(enc_hook=repr).encode
+"""Returns the whole record as one line of JSON, without a newline."""
+_read_json = msgspec.json.Decoder(Event).decode
 
 
 def encode(event: Event) -> list[bytes]:
@@ -98,6 +101,14 @@ def decode(frames: list[bytes]) -> Event:
         raise ProtocolError(f"an event of {len(frames)} frames")
     try:
         return _decode(frames[1])
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ProtocolError(f"not an event: {error}") from error
+
+
+def read_json(line: bytes) -> Event:
+    """Turn what `as_json` gave back into an event, or raise `ProtocolError`."""
+    try:
+        return _read_json(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ProtocolError(f"not an event: {error}") from error
 

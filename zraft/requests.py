@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from zraft.raft.types import NodeId
+from zraft.raft.types import Index, NodeId
 
 BATCH_BYTES_MAX = 12 << 20
 """What one batch may hold, so that the entry it becomes always fits into one message between nodes."""
@@ -96,6 +96,33 @@ class RecentEvents(msgspec.Struct, frozen=True, array_like=True):
     count: int
 
 
+class PastEvents(msgspec.Struct, frozen=True, array_like=True):
+    """Asks for events that the node has on its disk, oldest first; the result is an `EventsPage` as a map."""
+
+    id: int
+    heartbeats: bool = False
+    """Heartbeats, which are kept apart, instead of everything else."""
+    kinds: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
+    """Only events of these kinds; of all when there are none."""
+    since_ms: Index = 0
+    """Only events that are not older than this, in milliseconds since 1970."""
+    serial: Index = 0
+    """Where to begin: as the page before says, or at the oldest."""
+    offset: Index = 0
+
+
+class EventsPage(msgspec.Struct, frozen=True):
+    """The result of `PastEvents`: what a bounded piece of the file holds, which may be nothing."""
+
+    events: list[bytes]
+    """Each one as a line of JSON; see `events.read_json`."""
+    serial: int
+    """Where to go on, with `offset`; good for as long as the node keeps its data directory."""
+    offset: int
+    more: bool
+    """Whether there was more when the page was made."""
+
+
 class Outcome(IntEnum):
     """How a request ended."""
 
@@ -176,4 +203,14 @@ class Status(msgspec.Struct, frozen=True):
     """Newest first, when asked for."""
 
 
-Request = Hello | OpenSession | CloseSession | Commands | Queries | StatusRequest | TransferRequest | RecentEvents
+Request = (
+    Hello
+    | OpenSession
+    | CloseSession
+    | Commands
+    | Queries
+    | StatusRequest
+    | TransferRequest
+    | RecentEvents
+    | PastEvents
+)
