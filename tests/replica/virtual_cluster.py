@@ -16,9 +16,10 @@ import msgspec
 from zraft.codec import PEER_KINDS, REPLY_KINDS, REQUEST_KINDS, Codec
 from zraft.events import Event, Publisher
 from zraft.hooks.decide import HookScheduler, HookSettings
-from zraft.machines.kv.commands import Put, describe, encode
+from zraft.machines.kv.commands import Put, encode
 from zraft.machines.kv.store import KeyValueStore
 from zraft.machines.machine import StateMachine
+from zraft.machines.mounts import DESCRIBERS
 from zraft.machines.sessions import Machines, Result
 from zraft.raft.messages import Message
 from zraft.raft.state import Settings
@@ -87,7 +88,7 @@ class VirtualNode:
             Membership(tuple(cluster.ids)),
             world=World(Clock(cluster), Random(cluster.random.getrandbits(64)), Link(self), self.disk, self.guard),
             machines=self.machines,
-            describers={"kv": describe},
+            describers=DESCRIBERS,
             scheduler=HookScheduler(self._hooks()),
             publisher=self.publisher,
             host=self,
