@@ -73,9 +73,12 @@ class Book:
         return other
 
     def restored(self) -> "Book":
-        """Return a book that goes on from a snapshot of this one."""
+        """Return a book that goes on from a snapshot of this one, and held other things before."""
         other = Book(self.bounds)
-        other.broker(77)
+        other.broker(0)
+        other.topic("a")
+        other.partition("a", 0, [0, 1])
+        other.producer(0, 0)
         other.catalog.restore(iter(self.chunks()))
         other.log = list(self.log)
         return other

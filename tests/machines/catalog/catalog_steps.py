@@ -16,6 +16,17 @@ Step = Callable[[Book], Any]
 FEW = st.integers(0, 2)
 
 
+def begun() -> Book:
+    """Return a book with some of everything, so that most of what follows is possible."""
+    book = Book(SMALL)
+    for number in range(3):
+        book.broker(number)
+        book.topic(f"t{number}")
+        book.partition(f"t{number}", 0, [number])
+        book.producer(number, 0)
+    return book
+
+
 def tried(book: Book, act: Step) -> None:
     """Do it, whether the rules allow it or not."""
     try:

@@ -5,8 +5,8 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from catalog_rig import Book
-from catalog_steps import SMALL, STEPS, Step, tried
+from catalog_rig import Book, change_topic
+from catalog_steps import SMALL, STEPS, Step, begun, tried
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ from zraft.machines.catalog.records import Deleted, Kind
 @settings(max_examples=300)
 @given(STEPS, st.data())
 def test_the_deltas_on_top_of_a_full_fetch_give_the_full_fetch(steps: list[Step], data: Any) -> None:
-    book = Book(SMALL)
+    book = begun()
     held = book.fetch()
     for step in steps:
         tried(book, step)
@@ -49,7 +49,7 @@ def caught_up(book: Book, held: Metadata) -> Metadata:
 def test_pages_between_which_all_sorts_of_things_happen_make_one_moment(
     before: list[Step], meanwhile: list[Step], size: int, since: int, data: Any
 ) -> None:
-    book = Book(SMALL)
+    book = begun()
     for step in before:
         tried(book, step)
     since = min(since, book.revision)
@@ -217,6 +217,22 @@ def test_pages_are_bounded_in_records_and_in_what_they_look_at() -> None:
         nothing = page(book, Fetch(kind=Kind.BROKER))
         assert (nothing.records, nothing.until) == ([], 100)
         assert len(book.fetch(kind=Kind.TOPIC).topics) == 2_500
+
+
+def test_what_is_deleted_between_two_pages_is_in_neither_result() -> None:
+    for since in (0, 1):
+        book = Book()
+        for name in ("first", "a", "b", "c"):
+            book.topic(name)
+
+        def disturb(book: Book = book) -> None:
+            book.delete(TopicKey("a"))
+            book.send(change_topic("b", "d"))
+
+        with patch.object(ledger, "PAGE_RECORDS_MAX", 2):
+            fetched = interrupted(book, Fetch(since), disturb)
+        assert [topic.name for topic in fetched.topics] == ["c", "d", "first"][: 2 + (not since)]
+        assert [each.record for each in fetched.deleted] == [book.fetch(since=4).deleted[0].record] * (since > 0)
 
 
 def test_a_full_fetch_starts_over_when_a_deletion_was_forgotten_meanwhile() -> None:

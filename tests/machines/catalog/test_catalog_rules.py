@@ -190,6 +190,9 @@ def test_what_others_refer_to_is_not_deleted() -> None:
     assert book.delete(BrokerKey(5)).broker_id == 5
     book.change_partition(("t", 0), adding_replicas=())
     assert book.delete(BrokerKey(2)).broker_id == 2, "nothing names it any more"
+    book.delete(PartitionKey(("t", 0)))
+    assert "topic t: 1 partition refers to it" in book.refusal(Delete(TopicKey("t")))
+    assert "broker 1: 1 partition and 1 producer refer to it" in book.refusal(Delete(BrokerKey(1)))
 
 
 def test_a_replica_may_be_named_before_it_registers_and_then_it_stays() -> None:

@@ -1,7 +1,7 @@
 """Snapshots: of one moment, in chunks, and as good as the log that led to them."""
 
 from catalog_rig import Book
-from catalog_steps import SMALL, STEPS, Step, tried
+from catalog_steps import STEPS, Step, begun, tried
 from hypothesis import given, settings
 
 from zraft.client.catalog.metadata import Metadata
@@ -11,7 +11,7 @@ from zraft.machines.catalog.commands import TopicKey
 @settings(max_examples=300)
 @given(STEPS, STEPS)
 def test_who_was_restored_goes_on_exactly_like_who_was_not(before: list[Step], after: list[Step]) -> None:
-    book = Book(SMALL)
+    book = begun()
     for step in before:
         tried(book, step)
     other = book.restored()

@@ -73,9 +73,7 @@ def _pair_or_uuid(
     given = [*words, *(flag for flag in (owner, number, uuid) if flag is not None)]
     if uuid is not None or len(words) == 1:
         return str(given[0]) if len(given) == 1 else None
-    if len(given) != 2 or len(words) not in (0, 2):  # noqa: PLR2004 - a key is a pair
-        return None
-    return str(given[0]), str(given[1])
+    return (str(given[0]), str(given[1])) if len(given) == 2 else None  # noqa: PLR2004 - a key is a pair
 
 
 def _number(name: str, word: str) -> int:
