@@ -63,7 +63,10 @@ SOCKET_ROOMS = {"transport", "node", "endpoints", "frames", "client", "monitor",
 """On the server's side transport and node, with what they bind and send by; and whoever speaks to servers."""
 UNSEEN: list[tuple[set[str], set[str]]] = [
     (GROUND, {"replica", "serving", "upkeep", "node", "transport", "supervisor", "client", "monitor", "cli"}),
-    ({"replica", "serving", "upkeep"}, {"transport", "node", "disk", "supervisor", "client", "monitor", "cli"}),
+    (
+        {"replica", "serving", "upkeep"},
+        {"transport", "node", "disk", "eventfile", "supervisor", "client", "monitor", "cli"},
+    ),
     ({"transport", "node"}, {"supervisor", "client", "monitor", "cli"}),
     ({"supervisor", "client", "monitor"}, {"raft.core", "replica", "serving", "upkeep", "node", "cli"}),
 ]

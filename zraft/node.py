@@ -17,20 +17,21 @@ from typing import Any
 import zmq
 from loguru import logger
 
-from zraft import events, logs
+from zraft import __version__, events, logs
 from zraft.config import Config
 from zraft.disk import DiskThread, OsFileSystem
-from zraft.errors import ConfigError, ZraftError
+from zraft.errors import ZraftError
+from zraft.eventfile.keeper import EventFile
 from zraft.hooks import linux
-from zraft.hooks.check import check_script
-from zraft.hooks.decide import HookScheduler, HookSettings
+from zraft.hooks.configured import check_scripts, hook_settings
+from zraft.hooks.decide import HookScheduler
 from zraft.hooks.process import GuardProcess
 from zraft.machines.mounts import DESCRIBERS, mounted
 from zraft.machines.sessions import Machines
 from zraft.raft.state import Settings
 from zraft.raft.types import Membership, NodeId
 from zraft.replica import Recovered, Replica, World
-from zraft.requests import Status
+from zraft.requests import PastEvents, Status
 from zraft.storage.wal import Storage
 from zraft.transport import Rejections, Transport
 
@@ -79,10 +80,12 @@ class Node:
         self._clock = NodeClock()
         self._started_at = self._clock.now_ms()
         self._boot_id = events.new_boot_id()
-        _check_hooks(config)
+        check_scripts(config)
         self._guard = GuardProcess(config.hooks.grace_ms)
         rejected = Rejections(self._clock.now_ms)
         self._storage = self._open_storage()
+        event_directory = OsFileSystem(config.data_directory(node_id) / "events")
+        self._event_file = EventFile(event_directory, lambda line: logger.warning("{}", line))
         peers = [node for node in config.nodes if node.id != node_id]
         self._transport = Transport(self._me, peers, config.cluster_id, self._boot_id, rejected)
         self._publisher = events.Publisher(
@@ -92,10 +95,11 @@ class Node:
             self._clock.wall_ms,
             self._transport.publish,
             has_audience=lambda: self._transport.has_subscribers,
+            record=self._event_file.record,
         )
         rejected.publisher = self._publisher
         self._disk = DiskThread(self._storage.write, self._storage.prepare, self._clock.now_ms)
-        self._scheduler = HookScheduler(_hook_settings(config, node_id))
+        self._scheduler = HookScheduler(hook_settings(config, node_id))
         self._replica = self._assemble()
         logs.attach(
             lambda: (self._publisher.role, self._publisher.term),
@@ -156,6 +160,7 @@ class Node:
             publisher=self._publisher,
             host=self,
             log=logger.log,
+            heartbeats=config.events.heartbeats,
         )
 
     # -- what the replica asks of its host ---------------------------------------------------------------------------------
@@ -196,13 +201,16 @@ class Node:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _frame: self._signals.append(number))
         transport = self._transport
-        descriptors = (self._disk.fileno(), self._guard.fileno(), wake)  # As numbers: the poller would ask each time.
+        threads = (self._disk, self._event_file, self._guard)
+        descriptors = (*(each.fileno() for each in threads), wake)  # As numbers: the poller would ask each time.
         for source in (transport.peers_in, transport.clients, transport.events, *descriptors):
             self._poller.register(source, zmq.POLLIN)
         gc.collect()
         gc.freeze()  # What recovery made lives long: heartbeats shall not wait for the collector to look at it.
         gc.set_threshold(GARBAGE_OBJECTS_MAX)  # A turn makes no cycles; looking for some every few turns is wasted.
-        logger.info("{} is up: {} entries recovered", self._id, len(self._storage.recovered.entries))
+        count = len(self._storage.recovered.entries)
+        logger.info("{} is up: {} entries recovered", self._id, count)
+        self._publisher.publish("started", version=__version__, pid=os.getpid(), entries=count)
         if status_every_s:
             self._line_every_ms = status_every_s * 1_000
             self._next_line_at = self._clock.now_ms()
@@ -212,11 +220,16 @@ class Node:
         self._guard.close(self._config.hooks.timeout_ms / 1_000, self._replica.guard_reported)
         return 128 + signal.SIGINT if signal.SIGINT in self._signals else 0
 
+    def failed(self, error: Exception) -> None:
+        """Tell why the node stops though nobody asked for it."""
+        self._publisher.publish("stopping", reason=f"{type(error).__name__}: {error}")
+
     def close(self) -> None:
         """Let go of everything; what is written is durable, and what is not was never promised."""
         logs.detach()
         self._guard.close(0, self._replica.guard_reported)
         self._disk.close()
+        self._event_file.close()
         self._transport.close()
         self._storage.close()
 
@@ -255,7 +268,13 @@ class Node:
                 replica.receive(source, message)
         if transport.clients in found:
             for client, request, batch in transport.receive_clients(MESSAGES_PER_TURN_MAX):
-                replica.request(client, request, batch)
+                if isinstance(request, PastEvents):
+                    self._event_file.ask(client, request)
+                else:
+                    replica.request(client, request, batch)
+        if self._event_file.fileno() in found:
+            for client, reply in self._event_file.answers():
+                transport.reply(client, reply)
         if self._guard.fileno() in found:
             self._hear_guard()
         replica.turn()
@@ -308,35 +327,11 @@ def run(config: Config, node_id: NodeId, *, status_every_s: float | None = None,
     node = Node(config, node_id)
     try:
         return node.run(status_every_s)
+    except Exception as error:
+        node.failed(error)
+        raise
     finally:
         node.close()
-
-
-def _check_hooks(config: Config) -> None:
-    mistakes: list[str] = []
-    for event, path in (("leader", config.hooks.leader), ("follower", config.hooks.follower)):
-        if path is not None:
-            wrong, doubtful = check_script(path, event, config.path)
-            mistakes += wrong
-            for warning in doubtful:
-                logger.warning("{}", warning)
-    if mistakes:
-        raise ConfigError(*mistakes)
-
-
-def _hook_settings(config: Config, node_id: NodeId) -> HookSettings:
-    scripts = {"leader": config.hooks.leader, "follower": config.hooks.follower}
-    return HookSettings(
-        node=node_id,
-        cluster=config.cluster.name,
-        scripts={event: (path,) for event, path in scripts.items() if path is not None},
-        grace_ms=config.hooks.grace_ms,
-        timeout_ms=config.hooks.timeout_ms,
-        base_env=dict(os.environ),
-        config_path=config.path,
-        endpoints={node.id: node.client for node in config.nodes},
-        cwd=os.path.dirname(config.path) or "/",
-    )
 
 
 def _status_line(status: Status) -> str:

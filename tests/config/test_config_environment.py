@@ -26,6 +26,7 @@ SAMPLES = {
     "log.directory": ("/var/log/zraft", "/var/log/zraft"),
     "log.level": ("debug", "DEBUG"),
     "log.json": ("true", True),
+    "events.heartbeats": ("true", True),
     "monitor.refresh_ms": ("100", 100),
     "supervisor.control": ("tcp://127.0.0.1:9999", "tcp://127.0.0.1:9999"),
     "supervisor.hung_after_ms": ("5000", 5_000),

@@ -92,6 +92,13 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     json: bool = False
 
 
+class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The event file of each node."""
+
+    heartbeats: bool = False
+    """Whether every heartbeat sent and received is recorded too."""
+
+
 class Monitor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The terminal monitor."""
 
@@ -119,6 +126,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     storage: Storage = Storage()
     hooks: Hooks = Hooks()
     log: Log = Log()
+    events: Events = Events()
     monitor: Monitor = Monitor()
     supervisor: Supervisor = Supervisor()
     path: str = ""

@@ -22,12 +22,13 @@ Format 1
 
 All integers are little-endian and unsigned; a sector is 512 bytes; CRC is CRC-32 as of zlib.
 
-The data directory (mode 0700) belongs to the log alone::
+The data directory (mode 0700) belongs to the log, and to the node's event file beside it::
 
     lock                    flock of the process that uses the directory; holds its process id in decimal
     0000000000000001.wal    segments (mode 0600), named by their serial number in 16 decimal digits or more
     0000000000000002.wal
     snapshots/              reserved for snapshots
+    events/                 the event file: see `zraft.eventfile`; the log neither reads nor needs it
 
 A serial number is never used again, not for a recycled file either: recycling is renaming to a new number. Names are
 made durable (the directory synced) before anything is written that counts.

@@ -1,0 +1,40 @@
+"""What a configuration says of scripts: whether they are fit to run, and what the scheduler of one node must know."""
+
+import os
+
+from loguru import logger
+
+from zraft.config import Config
+from zraft.errors import ConfigError
+from zraft.hooks.check import check_script
+from zraft.hooks.decide import HookSettings
+from zraft.raft.types import NodeId
+
+
+def check_scripts(config: Config) -> None:
+    """Log what is doubtful about the scripts; raise `ConfigError` when one of them can't be run."""
+    mistakes: list[str] = []
+    for event, path in (("leader", config.hooks.leader), ("follower", config.hooks.follower)):
+        if path is not None:
+            wrong, doubtful = check_script(path, event, config.path)
+            mistakes += wrong
+            for warning in doubtful:
+                logger.warning("{}", warning)
+    if mistakes:
+        raise ConfigError(*mistakes)
+
+
+def hook_settings(config: Config, node_id: NodeId) -> HookSettings:
+    """Return what the scheduler of `node_id` must know."""
+    scripts = {"leader": config.hooks.leader, "follower": config.hooks.follower}
+    return HookSettings(
+        node=node_id,
+        cluster=config.cluster.name,
+        scripts={event: (path,) for event, path in scripts.items() if path is not None},
+        grace_ms=config.hooks.grace_ms,
+        timeout_ms=config.hooks.timeout_ms,
+        base_env=dict(os.environ),
+        config_path=config.path,
+        endpoints={node.id: node.client for node in config.nodes},
+        cwd=os.path.dirname(config.path) or "/",
+    )
