@@ -17,6 +17,7 @@ MODULES = {
     "monitor": "zraft.cli.monitor",
     "kv": "zraft.cli.kv",
     "catalog": "zraft.cli.catalog",
+    "escort": "zraft.cli.escort",
     "node": "zraft.cli.node_command",
 }
 INTERRUPTED = 130

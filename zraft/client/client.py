@@ -17,6 +17,7 @@ from zraft import requests
 from zraft.client.calls import Call
 from zraft.client.catalog import CatalogClient
 from zraft.client.connection import Connection
+from zraft.client.escort import EscortClient
 from zraft.client.greeting import Topology
 from zraft.client.kv import KeyValueClient
 from zraft.client.survey import ask
@@ -88,6 +89,8 @@ class Client:
         """The key-value store."""
         self.catalog = CatalogClient(self)
         """Brokers, topics, partitions and producers."""
+        self.escort = EscortClient(self)
+        """The formation of nodes, and its marches."""
 
     def __enter__(self) -> Self:
         return self

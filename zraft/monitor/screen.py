@@ -53,10 +53,12 @@ class Screen:
     def draw(self, rows: Sequence[Row]) -> None:
         """Draw all of it in the size that the terminal has now."""
         size = shutil.get_terminal_size()
-        frame = self.frame(rows, size.columns, size.lines)
-        self._write(
-            _HOME + "".join(f"{line}{_END_OF_LINE}\r\n" for line in frame[:-1]) + frame[-1] + _END_OF_LINE + _BELOW
-        )
+        self.show(self.frame(rows, size.columns, size.lines))
+
+    def show(self, picture: Sequence[str]) -> None:
+        """Draw a picture that somebody else has made: at least one line, and none too many or too wide."""
+        above = "".join(f"{line}{_END_OF_LINE}\r\n" for line in picture[:-1])
+        self._write(_HOME + above + picture[-1] + _END_OF_LINE + _BELOW)
 
     def frame(self, rows: Sequence[Row], columns: int, height: int) -> list[str]:
         """Return the lines of one picture; never more than `height`, none wider than `columns`."""

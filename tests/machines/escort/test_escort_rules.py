@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from zraft.errors import InvalidRequest
 from zraft.machines.escort import commands
 from zraft.machines.escort.commands import AskHistory, March, Marching, Move, Place, Row, Step
-from zraft.machines.escort.plane import LIMIT, SCALE, Vector
-from zraft.machines.escort.store import PLACE_UNITS_MAX, Escort
+from zraft.machines.escort.plane import LIMIT, PLACE_UNITS_MAX, SCALE, Vector
+from zraft.machines.escort.store import Escort
 from zraft.machines.machine import Errand, Observer, Proactive
 
 FIVE = ("n1", "n2", "n3", "n4", "n5")

@@ -1,6 +1,6 @@
 """The escort: a formation of nodes that moves over a plane, its leader at the head.
 
-`commands` is what client and machine agree on, `plane` the arithmetic, `store` the machine. The rules:
+`commands` is what client and machine agree on, with `plane`, the arithmetic; `store` is the machine. The rules:
 
 * The first leader starts at [0, 0] and is the head. Each other member has its place, an offset from the head, so
   whatever moves the head moves all of them by the same delta.

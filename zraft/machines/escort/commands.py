@@ -141,6 +141,13 @@ _PLACES_SHOWN_MAX = 9
 LEADER, FOLLOWER, LEARNER = map(str, (Role.LEADER, Role.FOLLOWER, Role.LEARNER))
 
 
+def why_no_pace(every_ms: int) -> str | None:
+    """Say why a march can't go at this pace, in words both sides use; None when it can."""
+    if 1 <= every_ms <= EVERY_MS_MAX:
+        return None
+    return f"a step every {every_ms} ms; every 1 to {EVERY_MS_MAX:,} ms are possible"
+
+
 def describe(command: bytes) -> str:
     """Return a command for people, ``step 17 of march 3``; never raises, whatever the bytes."""
     try:

@@ -11,6 +11,8 @@ LIMIT = 1_000_000 * SCALE
 """How far the head may get from [0, 0], left, right, up or down."""
 STEP = 1 * SCALE
 """The longest step of a march."""
+PLACE_UNITS_MAX = 50
+"""How far from the head the others are, in units, left or right of it, and before or behind."""
 
 Vector = tuple[int, int]
 """A position or a difference of two, in thousandths of a unit."""

@@ -26,8 +26,6 @@ from zraft.machines.escort.plane import SCALE, Vector
 from zraft.machines.machine import Applied, Errand
 from zraft.raft.types import Ballot, Membership, NodeId
 
-PLACE_UNITS_MAX = 50
-"""How far from the head, left or right and before or behind, places are drawn."""
 HISTORY_ROWS_MAX = 10_000
 _ROWS_PER_CHUNK = 2_000
 _HEAD_PLACE: Vector = (0, 0)
@@ -163,8 +161,9 @@ class Escort:
         if not plane.is_within(to):
             limit = plane.LIMIT // SCALE
             raise InvalidRequest(f"the goal is off the plane, which reaches to {limit:,} either way")
-        if not 1 <= every_ms <= commands.EVERY_MS_MAX:
-            raise InvalidRequest(f"a step every {every_ms} ms; 1 to {commands.EVERY_MS_MAX:,} are possible")
+        refusal = commands.why_no_pace(every_ms)
+        if refusal is not None:
+            raise InvalidRequest(refusal)
         self._head()
         state = self._state
         state.marches += 1
@@ -239,4 +238,4 @@ def _chunks(head: bytes, rows: list[Row]) -> Iterator[bytes]:
 
 
 def _any_coordinate(random: Random) -> int:
-    return random.randint(-PLACE_UNITS_MAX, PLACE_UNITS_MAX) * SCALE
+    return random.randint(-plane.PLACE_UNITS_MAX, plane.PLACE_UNITS_MAX) * SCALE
