@@ -19,6 +19,7 @@ from zraft.client.catalog import CatalogClient
 from zraft.client.connection import Connection
 from zraft.client.escort import EscortClient
 from zraft.client.greeting import Topology
+from zraft.client.history import HistoryClient
 from zraft.client.kv import KeyValueClient
 from zraft.client.survey import ask
 from zraft.config import Config, Limits
@@ -87,6 +88,8 @@ class Client:
             raise ConfigError(f"not endpoints (tcp://host:port or ipc://path): {', '.join(seeds)}: {error}") from error
         self.kv = KeyValueClient(self)
         """The key-value store."""
+        self.history = HistoryClient(self)
+        """Elections, leaders and events."""
         self.catalog = CatalogClient(self)
         """Brokers, topics, partitions and producers."""
         self.escort = EscortClient(self)
@@ -105,6 +108,11 @@ class Client:
         """What the cluster takes; None while that is not known, with `endpoints` before the first answer."""
         topology = self._connection.topology
         return None if topology is None else topology.limits
+
+    @property
+    def timeout_s(self) -> float:
+        """By when each call is answered or has failed."""
+        return self._timeout_s
 
     def submit_command(self, machine: str, command: bytes, read: Callable[[bytes], Any] = bytes) -> "Future[Any]":
         """Have `command` applied by the state machine of that name, exactly once; for machines of your own.
@@ -162,14 +170,19 @@ class Client:
 
     def status(self) -> dict[NodeId, requests.Status | None]:
         """Ask every node for its own view of itself; None for one that does not answer within 0.8 s."""
+        topology = self.topology()
+        replies = ask(topology.cluster_id, topology.endpoints, requests.StatusRequest, min(_STATUS_S, self._timeout_s))
+        return {node: None if reply is None else _status(reply) for node, reply in replies.items()}
+
+    def topology(self) -> Topology:
+        """Return the cluster's id and endpoints, once they are known; `Unavailable` when nobody tells them."""
         if self._closed or self._pid != os.getpid():
             raise self._unusable()
         if not self._connection.known.wait(self._timeout_s):
             raise Unavailable("none of the endpoints answered; is the cluster running?")
         topology = self._connection.topology
         assert topology is not None, "known without a topology"
-        replies = ask(topology.cluster_id, topology.endpoints, requests.StatusRequest, min(_STATUS_S, self._timeout_s))
-        return {node: None if reply is None else _status(reply) for node, reply in replies.items()}
+        return topology
 
     def close(self) -> None:
         """End the session, fail what is under way, and return when nothing of the client is left; bounded in time."""

@@ -1,0 +1,151 @@
+"""What is known of elections: the ballots in the log, and what the nodes themselves have recorded of their candidacies.
+
+The log knows each election that was won by a leader who could commit; it is the same everywhere and is never lost. Who stood and
+lost, and who won and could commit nothing, is in that node's own event file alone. What is made of both depends on what was
+found, and neither on who was asked nor on the order of the answers.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from zraft.events import Event
+from zraft.machines.history import commands
+from zraft.machines.history.commands import Leadership
+from zraft.raft.types import Cause, NodeId, Role, Term
+
+KINDS = ["vote", "candidacy"]
+"""Kinds of events that tell of candidacies."""
+ENDING_KINDS = ["role", "stopping"]
+"""Kinds of events that tell how a leadership ended."""
+WON, UNKNOWN = "won", "unknown"
+
+
+class Candidacy(msgspec.Struct, frozen=True):
+    """One node's candidacy in one term."""
+
+    node: NodeId
+    outcome: str
+    """won; timeout (no majority answered in time), refused, another_leads or higher_term; unknown when it never told."""
+    votes_for: tuple[NodeId, ...] = ()
+    """Who had said yes when it ended."""
+    votes_against: tuple[NodeId, ...] = ()
+    expected: tuple[NodeId, ...] = ()
+    """Everybody who had a vote."""
+    cause: str | None = None
+    """Why it stood: a `Cause`."""
+    duration_ms: int | None = None
+    """From its beginning, the pre-vote included, to its end."""
+    wall_ms: int = 0
+    """When it ended, or began if the end is unknown, by that node's clock: milliseconds since 1970."""
+
+
+class Election(msgspec.Struct, frozen=True):
+    """One term's election."""
+
+    term: Term
+    leader: NodeId | None
+    """Who won; None as far as nobody is known to have."""
+    candidacies: tuple[Candidacy, ...]
+    """By the names of the candidates."""
+
+
+class _Requested(msgspec.Struct):
+    what: str
+    term: Term
+    pre: bool
+    transfer: bool = False
+
+
+class _Ended(msgspec.Struct):
+    term: Term
+    outcome: str
+    votes_for: tuple[NodeId, ...]
+    votes_against: tuple[NodeId, ...]
+    expected: tuple[NodeId, ...]
+    cause: str
+    duration_ms: int
+
+
+class _RoleChange(msgspec.Struct):
+    term: Term
+    reason: str
+    prev_role: str | None = None
+
+
+def merged_elections(won: Iterable[commands.Election], events: Iterable[Event]) -> list[Election]:
+    """Return the elections of all terms of which anything is known, oldest first."""
+    terms: dict[Term, dict[NodeId, Candidacy]] = {}
+    for event in events:
+        found = _candidacy(event)
+        if found is not None:
+            term, candidacy = found
+            known = terms.setdefault(term, {})
+            known[event.node] = max(known.get(event.node, candidacy), candidacy, key=_weight)
+    for election in won:
+        ballot = election.ballot
+        told = (
+            ballot.votes_for,
+            ballot.votes_against,
+            ballot.expected,
+            ballot.cause,
+            ballot.duration_ms,
+            ballot.wall_ms,
+        )
+        terms.setdefault(election.term, {})[ballot.leader] = Candidacy(ballot.leader, WON, *told)
+    return [_election(term, terms[term]) for term in sorted(terms)]
+
+
+def with_endings(leaders: Iterable[Leadership], events: Iterable[Event]) -> list[Leadership]:
+    """Return the leaderships, with what the leaders themselves know of those that ended by timeout.
+
+    One that stepped down, since no quorum answered it, knows so (``quorum_lost``); and one that was told to stop, and whose
+    office nobody took over in time, does (``stopped``). Of any other the followers alone know that it was silent.
+    """
+    endings = dict(sorted(ending for event in events if (ending := _ending(event)) is not None))
+    return [
+        msgspec.structs.replace(each, ended=endings.get((each.node, each.term), each.ended))
+        if each.ended == Cause.TIMEOUT
+        else each
+        for each in leaders
+    ]
+
+
+def _election(term: Term, candidacies: dict[NodeId, Candidacy]) -> Election:
+    winner = next((node for node, each in sorted(candidacies.items()) if each.outcome == WON), None)
+    return Election(term, winner, tuple(candidacies[node] for node in sorted(candidacies)))
+
+
+def _weight(candidacy: Candidacy) -> tuple[bool, int, bytes]:
+    """Order what is known of one candidacy; the end of it tells more than the beginning."""
+    return candidacy.outcome != UNKNOWN, candidacy.wall_ms, msgspec.json.encode(candidacy)
+
+
+def _candidacy(event: Event) -> tuple[Term, Candidacy] | None:
+    try:
+        if event.kind == "candidacy":
+            ended = msgspec.convert(event.data, _Ended)
+            told = (ended.votes_for, ended.votes_against, ended.expected, ended.cause, ended.duration_ms)
+            return ended.term, Candidacy(event.node, ended.outcome, *told, wall_ms=event.wall_ms)
+        if event.kind == "vote" and event.data.get("what") == "requested":
+            began = msgspec.convert(event.data, _Requested)
+            cause = Cause.TRANSFER if began.transfer else Cause.TIMEOUT
+            if not began.pre:
+                return began.term, Candidacy(event.node, UNKNOWN, cause=cause, wall_ms=event.wall_ms)
+    except msgspec.ValidationError:
+        return None  # Told by another version of zraft.
+    return None
+
+
+def _ending(event: Event) -> tuple[tuple[NodeId, Term], str] | None:
+    if event.kind == "stopping" and event.role == Role.LEADER:
+        return (event.node, event.term), "stopped"
+    if event.kind != "role":
+        return None
+    try:
+        change = msgspec.convert(event.data, _RoleChange)
+    except msgspec.ValidationError:
+        return None
+    if change.prev_role == Role.LEADER and change.reason == "quorum_lost":
+        return (event.node, change.term), "quorum_lost"
+    return None
