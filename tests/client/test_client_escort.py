@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from decimal import Decimal
-from random import Random
 
-import msgspec
 import pytest
+from escort_fakes import Fakes
 from fake_cluster import FakeCluster
 
 from zraft import requests
@@ -15,31 +14,6 @@ from zraft.errors import InvalidRequest
 from zraft.machines.escort import commands
 from zraft.machines.escort.plane import Number
 from zraft.machines.escort.store import Escort
-from zraft.machines.sessions import Machines
-from zraft.raft.types import Ballot, EntryKind, Membership
-
-NODES = ("n1", "n2", "n3")
-encode = msgspec.msgpack.encode
-
-
-class Fakes:
-    """Fake nodes, of which n1 leads an escort; errands are carried out when the test says so."""
-
-    def __init__(self, cluster: FakeCluster) -> None:
-        self.cluster = cluster
-        self.random = Random(3)
-        cluster.machines = Machines({"kv": cluster.store, "escort": Escort()})
-        cluster.commit(EntryKind.MEMBERSHIP, encode(Membership(NODES)))
-        cluster.commit(EntryKind.NOOP, encode(Ballot("n1", NODES, (), NODES, "timeout", 5, 0)))
-        cluster.start()
-
-    def attend(self, errands: int = 1) -> None:
-        """Do as the leader does."""
-        for _ in range(errands):
-            with self.cluster.changed:
-                errand = self.cluster.machines.errand("escort", self.random)
-                assert errand is not None
-                self.cluster.commit(EntryKind.COMMAND, encode(requests.Batch(0, 0, "escort", [errand.command])))
 
 
 @pytest.fixture
@@ -131,8 +105,7 @@ def test_a_history_that_goes_on_while_it_is_read_has_no_gap(
         if isinstance(request, requests.Queries):
             pages.append(1)
             if len(pages) == 2:
-                command = commands.encode(commands.Move((1_000, 0)))
-                cluster.commit(EntryKind.COMMAND, encode(requests.Batch(0, 0, "escort", [command] * 6)))
+                fakes.commit(*[commands.Move((1_000, 0))] * 6)
         return "serve"
 
     cluster.behaviour = more_between_pages
