@@ -194,7 +194,7 @@ class TestNodeRun:
         (tmp_path / "c.yaml").write_text("nodes: [{id: n1, peer: 'ipc://a', client: 'ipc://b', events: 'ipc://c'}]")
         done = run("node", "run", "--id", "n1", "--config", "c.yaml", "--log-level", "LOUD", cwd=tmp_path)
         assert done.returncode == 2
-        assert done.stderr.startswith("zraft: command line: log.level: must be one of TRACE")
+        assert done.stderr.startswith("zraft: --log-level: log.level: must be one of TRACE")
 
     def test_no_configuration_at_all(self, tmp_path):
         done = run("node", "run", "--id", "n1", cwd=tmp_path)

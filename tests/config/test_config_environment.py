@@ -87,7 +87,41 @@ def test_a_value_from_a_variable_is_checked_like_any_other(refusal):
         "ZRAFT_LIMITS_KEY_BYTES_MAX: limits.key_bytes_max: must be a whole number from 1 to 65536, not 'x'"
     ]
     [mistake] = refusal(env={"ZRAFT_HEARTBEAT_REPEAT_MILLIS": "500"})
-    assert "election.timeout_lower_ms: 500 must be above heartbeat.interval_ms, 500" in mistake
+    assert mistake == (
+        "ZRAFT_HEARTBEAT_REPEAT_MILLIS: heartbeat.interval_ms: 500 must be below election.timeout_lower_ms, 500, or every"
+        " heartbeat comes too late; use 100 or less"
+    )
+
+
+def test_of_two_values_that_do_not_go_together_the_one_from_a_variable_is_named(refusal):
+    """Whoever reads the line shall look where the odd value is, and not into a file that is as it always was."""
+    (upper,) = refusal(env={"ZRAFT_ELECTION_TIMEOUT_UPPER_MS": "400"})
+    assert upper == (
+        "ZRAFT_ELECTION_TIMEOUT_UPPER_MS: election.timeout_upper_ms: 400 is below election.timeout_lower_ms, 500; raise this"
+        " one or lower the other"
+    )
+    (lower,) = refusal(env={"ZRAFT_ELECTION_TIMEOUT_LOWER_MS": "90"})
+    assert lower == (
+        "ZRAFT_ELECTION_TIMEOUT_LOWER_MS: election.timeout_lower_ms: 90 must be above heartbeat.interval_ms, 100, or every"
+        " heartbeat comes too late; use 500 or more"
+    )
+    assert refusal(env={"ZRAFT_SUPERVISOR_CONTROL": "tcp://127.0.0.1:7302"}) == [
+        "ZRAFT_SUPERVISOR_CONTROL: supervisor.control: tcp://127.0.0.1:7302 is nodes[1].events already; give each its own"
+    ]
+    assert refusal(overrides={"log.level": "LOUD"})[0].startswith("--log-level: log.level: must be one of TRACE")
+
+
+def test_a_warning_names_the_variable_too(load):
+    (warning,) = load(env={"ZRAFT_HEARTBEAT_INTERVAL_MS": "200"}).warnings
+    assert warning.startswith(
+        "ZRAFT_HEARTBEAT_INTERVAL_MS: election.timeout_lower_ms: 500 ms is less than 5 heartbeats"
+    )
+
+
+def test_it_is_known_which_variable_or_flag_has_set_an_option(load):
+    assert load("log: {json: true}").origins == {}
+    loaded = load(env={"ZRAFT_APP_NAME": "mine", "ZRAFT_LOG_JSON": "true"}, overrides={"log.json": False})
+    assert loaded.origins == {"cluster.name": "ZRAFT_APP_NAME", "log.json": "--log-json"}
 
 
 class TestContainerPort:

@@ -161,7 +161,7 @@ extra: 1
     assert [line.split(": ")[1] if line.startswith("FILE") else line.split(": ")[0] for line in mistakes] == [
         "nodes[0].peer", "nodes[1].client", "nodes[1].events", "heartbeat.interval_ms", "election.timeout_uper_ms",
         "log.json", "extra", "ZRAFT_ELECTION_TIMEOUT", "ZRAFT_STORAGE_SEGMENT_BYTES", "ZRAFT_CONTAINER_PORT",
-        "command line", "command line", "election.timeout_lower_ms", "log.level", "nodes[1].id", "nodes[0].events",
+        "--sessions-count-max", "--no-such", "election.timeout_lower_ms", "log.level", "nodes[1].id", "nodes[0].events",
     ]  # fmt: skip
 
 

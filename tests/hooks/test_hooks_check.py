@@ -20,7 +20,7 @@ def script(tmp_path: Path) -> Path:
 
 
 def mistakes(path: Path | str) -> list[str]:
-    found, warnings = check.check_script(str(path), "leader", "/etc/zraft.yaml")
+    found, warnings = check.check_script(str(path), "hooks.leader", "/etc/zraft.yaml")
     assert warnings == []
     assert all(len(line.splitlines()) == 1 for line in found)
     start = f"hooks.leader: {path} (in /etc/zraft.yaml): "
@@ -146,6 +146,6 @@ def test_what_a_group_may_write_is_refused_for_root(script: Path, of: Callable[[
 def test_what_a_group_may_write_is_doubted_for_others(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script.chmod(0o775)
     monkeypatch.setattr(check.os, "geteuid", lambda: 12_345)
-    found, warnings = check.check_script(str(script), "follower", "")
+    found, warnings = check.check_script(str(script), "hooks.follower")
     assert found == []
     assert warnings == [f"hooks.follower: {script}: {script} is writable by its group; safer: chmod g-w {script}"]

@@ -9,7 +9,7 @@ import msgspec
 
 from zraft.config import location, rules
 from zraft.config.document import read
-from zraft.config.environment import NODES, container_port, options, read_text
+from zraft.config.environment import CONTAINER_PORT, NODES, container_port, options, read_text
 from zraft.config.schema import OPTIONS, Config
 from zraft.config.settings import Layer, Settings
 from zraft.errors import ConfigError
@@ -19,7 +19,11 @@ _MISTAKES_MAX = 50
 
 
 def load(
-    path: str | Path, *, env: Mapping[str, str] | None = None, overrides: Mapping[str, object] | None = None
+    path: str | Path,
+    *,
+    text: str | None = None,
+    env: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] | None = None,
 ) -> Config:
     """Read, merge and check the configuration.
 
@@ -27,6 +31,8 @@ def load(
     ----------
     path
         The YAML file.
+    text
+        What will stand in the file, which need not exist yet.
     env
         Environment variables; those of the process unless given.
     overrides
@@ -40,7 +46,7 @@ def load(
     env = os.environ if env is None else env
     shown = str(path)
     file = Path(os.path.realpath(Path(path).parent)) / Path(path).name
-    document = read(read_text(Path(path), "the configuration"))
+    document = read(read_text(Path(path), "the configuration") if text is None else text)
     settings = Settings(env)
     settings.mistakes.extend(f"{shown}:{line}: {why}" for line, why in document.mistakes)
     _put_defaults(settings, Layer(shown, file.parent, strict=True))
@@ -81,7 +87,10 @@ def own_port(config: Config, node_id: NodeId, *, env: Mapping[str, str] | None =
     nodes = tuple(moved if other.id == node_id else other for other in config.nodes)
     twice = list(
         rules.endpoints_used_twice(
-            [msgspec.structs.asdict(n) for n in nodes], config.supervisor.control, {"nodes": "ZRAFT_CONTAINER_PORT"}
+            [msgspec.structs.asdict(n) for n in nodes],
+            config.supervisor.control,
+            {"nodes": CONTAINER_PORT},
+            {"nodes": CONTAINER_PORT},
         )
     )
     if twice:
@@ -110,12 +119,17 @@ def _put_environment(settings: Settings, env: Mapping[str, str]) -> list[str]:
 
 
 def _put_overrides(settings: Settings, overrides: Mapping[str, Any]) -> None:
-    layer = Layer("command line", Path.cwd(), strict=False)
     for key, value in overrides.items():
+        layer = Layer(_flag(key), Path.cwd(), strict=False)
         if value is not None and key == "nodes":
             settings.put_nodes(value, layer)
         elif value is not None:
             settings.put(key, os.fspath(value) if isinstance(value, Path) else value, layer)
+
+
+def _flag(key: str) -> str:
+    """Return the flag that sets an option: it is named like it."""
+    return "--" + key.replace(".", "-").replace("_", "-")
 
 
 def _bounded(mistakes: list[str]) -> list[str]:

@@ -133,6 +133,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file it was read from, absolute; set by `load`, never by the file."""
     warnings: tuple[str, ...] = ()
     """What is allowed and still worth a line, for whoever starts something; set by `load`, never by the file."""
+    origins: dict[str, str] = {}
+    """Option, or ``nodes``, to the variable or flag that set it; what the file or a default set is not in it."""
 
     @property
     def cluster_id(self) -> int:

@@ -44,6 +44,8 @@ class Settings:
         """What is known of each node, if a layer lists nodes; a key that is wrong or missing is missing here."""
         self.sources: dict[str, str] = {}
         """Option to the place that its value came from; nodes have ``nodes[0].peer`` too."""
+        self.origins: dict[str, str] = {}
+        """Option to the variable or flag that its value came from, if it is one."""
         self.mistakes: list[str] = []
 
     def put(self, key: str, value: Any, layer: Layer) -> None:
@@ -56,6 +58,8 @@ class Settings:
         if checked is not _WRONG:
             self.values[key] = checked
             self.sources[key] = at
+            if not layer.strict:
+                self.origins[key] = at
 
     def put_document(self, document: Any, layer: Layer) -> None:
         """Take in everything that a YAML file holds."""
@@ -81,6 +85,8 @@ class Settings:
     def put_nodes(self, content: Any, layer: Layer) -> None:
         """Take in the list of nodes, as a whole: layers do not mix them."""
         self.sources["nodes"] = layer.at("nodes")
+        if not layer.strict:
+            self.origins["nodes"] = layer.at("nodes")
         if not isinstance(content, list):
             self.mistakes.append(
                 f"{layer.at('nodes')}: nodes: must be a list of nodes (- id: n1 ...), not {_show(content)}"
@@ -103,7 +109,7 @@ class Settings:
             for name, kind in SECTIONS.items()
         }
         nodes = tuple(Node(**node) for node in self.nodes or ())
-        return Config(nodes=nodes, **sections, path=path, warnings=warnings)  # type: ignore[arg-type]
+        return Config(nodes=nodes, **sections, path=path, warnings=warnings, origins=self.origins)  # type: ignore[arg-type]
 
     def _node(self, number: int, item: Any, layer: Layer) -> dict[str, str]:
         name = f"nodes[{number}]"

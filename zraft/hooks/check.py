@@ -10,25 +10,42 @@ import shlex
 import stat
 from collections.abc import Iterator
 
+from zraft.config import Config
+
 _LINKS_MAX = 40
 """As many as the kernel follows."""
 _FIRST_LINE_BYTES = 256
 """As much of the first line as the kernel reads."""
 
 
-def check_script(path: str, event: str, config_path: str) -> tuple[list[str], list[str]]:
-    """Return the mistakes that forbid running `path` for `event`, and the warnings; each is one line.
+def check_hooks(config: Config) -> tuple[list[str], list[str]]:
+    """Return the mistakes and the warnings of both scripts, as `check_script` does."""
+    mistakes: list[str] = []
+    warnings: list[str] = []
+    for event, path in (("leader", config.hooks.leader), ("follower", config.hooks.follower)):
+        if path is None:
+            continue
+        option = f"hooks.{event}"
+        origin = config.origins.get(option)
+        wrong, doubtful = check_script(path, origin or option, "" if origin else config.path)
+        mistakes += wrong
+        warnings += doubtful
+    return mistakes, warnings
+
+
+def check_script(path: str, option: str, config_path: str = "") -> tuple[list[str], list[str]]:
+    """Return the mistakes that forbid running `path`, and the warnings; each is one line.
 
     Parameters
     ----------
     path
         The program, absolute.
-    event
-        The event it is configured for, as in ``hooks.leader``.
+    option
+        What names it: an option such as ``hooks.leader``, or a variable or flag.
     config_path
-        The file that configures it, for the line.
+        The file in which the option stands, for the line.
     """
-    where = f"hooks.{event}: {path}" + (f" (in {config_path})" if config_path else "")
+    where = f"{option}: {path}" + (f" (in {config_path})" if config_path else "")
     wrong = _unfit(path)
     if wrong is not None:
         return [f"{where}: {wrong}"], []

@@ -6,20 +6,16 @@ from loguru import logger
 
 from zraft.config import Config
 from zraft.errors import ConfigError
-from zraft.hooks.check import check_script
+from zraft.hooks.check import check_hooks
 from zraft.hooks.decide import HookSettings
 from zraft.raft.types import NodeId
 
 
 def check_scripts(config: Config) -> None:
     """Log what is doubtful about the scripts; raise `ConfigError` when one of them can't be run."""
-    mistakes: list[str] = []
-    for event, path in (("leader", config.hooks.leader), ("follower", config.hooks.follower)):
-        if path is not None:
-            wrong, doubtful = check_script(path, event, config.path)
-            mistakes += wrong
-            for warning in doubtful:
-                logger.warning("{}", warning)
+    mistakes, warnings = check_hooks(config)
+    for warning in warnings:
+        logger.warning("{}", warning)
     if mistakes:
         raise ConfigError(*mistakes)
 
