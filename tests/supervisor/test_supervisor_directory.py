@@ -189,6 +189,69 @@ def test_scripts_given_at_first_are_remembered_and_later_ones_count_for_that_run
     assert prepared(Wish(directory=place / "d")).settings.hooks.leader == str(one)
 
 
+def test_a_script_is_remembered_by_its_whole_path(place: Path, monkeypatch: pytest.MonkeyPatch):
+    script(place / "one.sh")
+    monkeypatch.chdir(place)
+    prepared(Wish(directory=place / "d", scripts=Scripts(leader=Path("one.sh"))))
+    assert prepared(Wish(directory=place / "d")).settings.hooks.leader == f"{place}/one.sh"
+
+
+def missing(path: Path) -> str:
+    return "there is no such file"
+
+
+def not_executable(path: Path) -> str:
+    path.write_text("#!/bin/sh\n")
+    return "is not executable"
+
+
+def writable_by_others(path: Path) -> str:
+    script(path).chmod(0o777)
+    return "is writable by every user"
+
+
+@pytest.mark.parametrize("unfit", [missing, not_executable, writable_by_others])
+def test_a_script_that_cannot_run_is_refused_before_anything_is_made(place: Path, unfit: Callable[[Path], str]):
+    path = place / "unfit.sh"
+    why = unfit(path)
+    for wish, env, name in (
+        (Wish(directory=place / "d", scripts=Scripts(leader=path)), {}, "--leader-script"),
+        (Wish(directory=place / "d", scripts=Scripts(follower=path)), {}, "--follower-script"),
+        (Wish(directory=place / "d"), {"ZRAFT_HOOKS_LEADER": str(path)}, "ZRAFT_HOOKS_LEADER"),
+        (Wish(directory=place / "d"), {"ZRAFT_SCRIPT_FOLLOWER_PATH": str(path)}, "ZRAFT_SCRIPT_FOLLOWER_PATH"),
+    ):
+        with pytest.raises(ConfigError) as raised:
+            prepared(wish, env=env)
+        (line,) = raised.value.mistakes
+        assert line.startswith(f"{name}: {path}: ")
+        assert why in line
+    assert not (place / "d").exists()
+
+
+def test_a_script_that_the_file_names_and_that_is_gone_is_refused_with_the_file(place: Path):
+    path = script(place / "one.sh")
+    file = prepared(Wish(directory=place / "d", scripts=Scripts(leader=path))).settings.path
+    path.unlink()
+    for wish in (Wish(directory=place / "d"), Wish(file=Path(file))):
+        with pytest.raises(ConfigError, match=rf"^hooks\.leader: {path} \(in {file}\): there is no such file"):
+            prepared(wish)
+
+
+def test_what_is_wrong_with_a_new_cluster_is_found_before_the_old_one_is_deleted(place: Path):
+    first = prepared(Wish(directory=place / "d"))
+    with pytest.raises(ConfigError, match="--leader-script"):
+        prepared(Wish(directory=place / "d", fresh=True, scripts=Scripts(leader=place / "none")))
+    with pytest.raises(ConfigError, match="ZRAFT_LOG_LEVEL"):
+        prepared(Wish(directory=place / "d", fresh=True), env={"ZRAFT_LOG_LEVEL": "LOUD"})
+    assert prepared(Wish(directory=place / "d")).settings.cluster.id == first.settings.cluster.id
+
+
+def test_a_variable_that_makes_no_sense_leaves_nothing_behind(place: Path):
+    with pytest.raises(ConfigError, match="ZRAFT_HEARTBEAT_INTERVAL_MS"):
+        prepared(Wish(directory=place / "d"), env={"ZRAFT_HEARTBEAT_INTERVAL_MS": "often"})
+    assert not (place / "d").exists()
+
+
 def test_a_flag_wins_over_both_names_of_the_variable(place: Path):
     one, two = script(place / "one.sh"), script(place / "two.sh")
     env = {"ZRAFT_SCRIPT_LEADER_PATH": str(two), "ZRAFT_HOOKS_LEADER": str(two)}

@@ -30,7 +30,8 @@ def run_node(arguments: list[str]) -> int:
     from zraft import logs, node  # noqa: PLC0415 - all of the above fails fast, before anything heavy is loaded
 
     logs.configure(settings, options.id, file=options.log_file)
-    logs.say_warnings(settings)
+    if options.supervised is None:
+        logs.say_warnings(settings)  # A supervisor has said them once, for all of its nodes.
     return node.run(settings, options.id, status_every_s=options.status_every, supervised=options.supervised)
 
 

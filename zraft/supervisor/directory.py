@@ -93,9 +93,13 @@ class RunDirectory:
                 " (which deletes its data), or use another --dir"
             )
 
+    def text(self, nodes: int, scripts: Scripts) -> str:
+        """Return the configuration of a new cluster, which has an id that no other has."""
+        return _configuration(_NAMES[:nodes], secrets.token_hex(8), scripts)
+
     def create(self, nodes: int, scripts: Scripts) -> None:
         """Write the configuration of a new cluster."""
-        text = _configuration(_NAMES[:nodes], secrets.token_hex(8), scripts)
+        text = self.text(nodes, scripts)
         draft = self.path / _DRAFT
         try:
             with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from zraft import config
 from zraft.config import Config
 from zraft.endpoints import Lock
 from zraft.errors import ConfigError
+from zraft.hooks.check import check_hooks
 from zraft.supervisor.control import listens
 from zraft.supervisor.directory import (
     NODES_DEFAULT,
@@ -71,25 +74,31 @@ def prepare(wish: Wish, environment: dict[str, str], confirm: Callable[[str], bo
         It cannot be had as it was asked for; the message says how it can.
     """
     _check(wish)
+    wish = wish._replace(scripts=Scripts(*(path and path.absolute() for path in wish.scripts)))
     environment = dict(environment)
     if wish.env_file is not None:
         environment |= config.read_env_file(wish.env_file)
     _put_scripts(environment, wish.scripts)
     if wish.file is not None:
-        settings = _load(wish.file, environment)
+        settings = _load(wish.file, environment, wish.scripts)
         if listens(settings.supervisor.control):
             raise ConfigError(already_running(str(wish.file)))
+        _demand_scripts(settings, Scripts())
         return Launch(settings, environment, lock_data(settings), ("--config", settings.path), _notes(settings))
     assert wish.directory is not None, "a wish names a run directory or a file"
     directory = RunDirectory(wish.directory.absolute())
+    if wish.fresh or not directory.file.exists():
+        _rehearse(directory, wish, environment)
     lock = directory.open()
     try:
         reused = _fill(directory, wish, confirm)
-        settings = _load(directory.file, environment)
+        settings = _load(directory.file, environment, wish.scripts)
+        ours = _missing_scripts(settings)
+        _demand_scripts(settings, ours)
     except BaseException:
         lock.release()
         raise
-    _put_scripts(environment, _missing_scripts(settings))
+    _put_scripts(environment, ours)
     notes = (*_notes(settings), *([_reuse(directory, settings)] if reused else []))
     return Launch(settings, environment, lock, ("--dir", str(directory.path)), notes)
 
@@ -115,6 +124,13 @@ def _check(wish: Wish) -> None:
         raise ConfigError(f"--nodes {wish.nodes}: a cluster in a run directory has 1 to {NODES_MAX} nodes")
 
 
+def _rehearse(directory: RunDirectory, wish: Wish, environment: dict[str, str]) -> None:
+    """Find out what would be wrong with a new cluster before anything is made of it, or deleted for it."""
+    text = directory.text(wish.nodes or NODES_DEFAULT, wish.scripts)
+    settings = _load(directory.file, environment, wish.scripts, text)
+    _demand_scripts(settings, _missing_scripts(settings))
+
+
 def _fill(directory: RunDirectory, wish: Wish, confirm: Callable[[str], bool]) -> bool:
     """See to it that the directory holds the cluster; True when it did before."""
     if wish.fresh and directory.file.exists():
@@ -128,21 +144,39 @@ def _fill(directory: RunDirectory, wish: Wish, confirm: Callable[[str], bool]) -
     return False
 
 
-def _load(file: Path, environment: dict[str, str]) -> Config:
-    """Load the configuration as the nodes will see it."""
-    settings = config.load(file, env=environment)
+def _load(file: Path, environment: dict[str, str], flags: Scripts, text: str | None = None) -> Config:
+    """Load the configuration as the nodes will see it; `text` is what will stand in the file, if it is not made yet."""
+    settings = config.load(file, text=text, env=environment)
     if len(settings.nodes) > 1 and environment.get("ZRAFT_CONTAINER_PORT"):
         raise ConfigError(
             f"ZRAFT_CONTAINER_PORT: is the port of one node, and {len(settings.nodes)} would share it; unset it"
         )
-    return config.own_port(settings, settings.nodes[0].id, env=environment)
+    settings = config.own_port(settings, settings.nodes[0].id, env=environment)
+    named = {f"hooks.{event}": f"--{event}-script" for event, path in flags._asdict().items() if path is not None}
+    return msgspec.structs.replace(settings, origins=settings.origins | named)
+
+
+def _demand_scripts(settings: Config, ours: Scripts) -> None:
+    """Refuse scripts that no node could run: those of the configuration, and `ours` where it has none."""
+    hooks = msgspec.structs.replace(
+        settings.hooks,
+        leader=settings.hooks.leader or _text(ours.leader),
+        follower=settings.hooks.follower or _text(ours.follower),
+    )
+    mistakes, _ = check_hooks(msgspec.structs.replace(settings, hooks=hooks))
+    if mistakes:
+        raise ConfigError(*mistakes)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _put_scripts(environment: dict[str, str], scripts: Scripts) -> None:
     """Name the scripts in the nodes' environment, which takes precedence over the file."""
     for event, path in zip(("LEADER", "FOLLOWER"), scripts, strict=True):
         if path is not None:
-            environment[f"ZRAFT_HOOKS_{event}"] = str(path.absolute())
+            environment[f"ZRAFT_HOOKS_{event}"] = str(path)
             environment.pop(f"ZRAFT_SCRIPT_{event}_PATH", None)
 
 
