@@ -75,6 +75,19 @@ def test_the_commands_of_the_catalog(place: Path) -> None:
     assert fetched["topics"] == []
 
 
+@pytest.mark.processes
+def test_the_commands_of_the_escort(place: Path) -> None:
+    (commands,) = [block for block in blocks("sh") if "zraft escort" in block]
+    printed = run(place, "sh", "-e", "-c", commands).splitlines()
+    assert printed[0].endswith(" at [3, -1]")
+    assert printed[2] == "arrived at [10, 0] after 8 steps"
+    assert printed[3].split() == ["NODE", "ROLE", "POSITION"]
+    assert printed[-1].endswith(" [10, 0]")
+    example = "zraft escort positions --json; zraft escort history --json"
+    positions, history = map(json.loads, run(place, "sh", "-e", "-c", example).splitlines())
+    assert all(f'"{key}"' in commands for key in (*positions[0], *history[0])), "the keys are those of the README"
+
+
 def test_the_one_command_that_passes_the_tests_is_the_one_that_continuous_integration_runs() -> None:
     assert "scripts/test\n" in blocks("sh")
     assert "scripts/test" in (ROOT / ".ci" / "run").read_text()

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from math import hypot
 from typing import Annotated
 
 import msgspec
@@ -18,7 +19,7 @@ from zraft.cli.find import find_config
 from zraft.cli.formation import shown
 from zraft.cli.options import AsJson, ConfigFile, Timeout
 from zraft.client.client import Client
-from zraft.client.escort import Formation, March, Point
+from zraft.client.escort import Formation, March
 from zraft.errors import Unavailable, ZraftError
 from zraft.machines.escort.commands import EVERY_MS, EVERY_MS_MAX
 from zraft.monitor.screen import Screen
@@ -89,21 +90,23 @@ def march(
 def _arrival(client: Client, going: March) -> March:
     """Look again and again until the march is over; return how it ended."""
     while not going.arrived:
-        time.sleep(_until_arrival_s(client.escort.formation(), going.goal, going.every_ms))
-        newest = client.escort.formation().march
+        now = client.escort.formation()
+        newest = now.march
         if newest is None or newest.number != going.number:
             to = "" if newest is None else f" to {shown(newest.goal)}"
             raise ZraftError(
                 f"march {going.number} is over: another one{to} has taken its place; see zraft escort history"
             )
         going = newest
+        if not going.arrived:
+            time.sleep(_until_arrival_s(now, going))
     return going
 
 
-def _until_arrival_s(now: Formation, goal: Point, every_ms: int) -> float:
+def _until_arrival_s(now: Formation, going: March) -> float:
     head = formation.head_of(now.positions)
-    far = 0.0 if head is None else ((goal[0] - head[0]) ** 2 + (goal[1] - head[1]) ** 2) ** 0.5
-    return min(max(_LOOK_MIN_S, far * every_ms / 1_000), _LOOK_MAX_S)
+    far = 0.0 if head is None else hypot(going.goal[0] - head[0], going.goal[1] - head[1])
+    return min(max(_LOOK_MIN_S, far * going.every_ms / 1_000), _LOOK_MAX_S)
 
 
 @app.command()
@@ -148,9 +151,9 @@ Show = Callable[[Formation | None, str], None]
 
 def _watch(client: Client, title: str, every_s: float, *, as_json: bool) -> None:
     """Show the formation again and again until SIGINT, SIGTERM or SIGHUP; the cluster may come and go meanwhile."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
         if as_json or not sys.stdout.isatty():
             _look(client, _printer(as_json=as_json), every_s)
         with Screen(title, colour=_colour()) as screen:
