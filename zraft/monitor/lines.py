@@ -1,17 +1,15 @@
 """An event as one line of text for people, or as one line of JSON for programs."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
+from zraft import events
 from zraft.events import Event
+from zraft.moments import iso
 from zraft.printable import one_line
 
 UNSHOWN = frozenset(("status",))
 """Kinds that the table shows, and that would only be noise as a line every second."""
-_encode = msgspec.json.Encoder(enc_hook=repr).encode
 
 
 def is_shown(event: Event) -> bool:
@@ -21,10 +19,10 @@ def is_shown(event: Event) -> bool:
 
 def as_json(event: Event) -> str:
     """Return the whole record on one line."""
-    return _encode(event).decode()
+    return events.as_json(event).decode()
 
 
-def as_text(event: Event, width: int = 0, *, brief: bool = False) -> str:
+def as_text(event: Event, width: int = 0, *, brief: bool = False, dated: bool = False) -> str:
     """Return time (UTC), node, term, role, kind, and what happened, on one line.
 
     Parameters
@@ -35,8 +33,11 @@ def as_text(event: Event, width: int = 0, *, brief: bool = False) -> str:
         That of the longest node name.
     brief
         Leave the role out: it stands in the table above.
+    dated
+        Give the date too: what is shown may be of any day.
     """
-    clock = datetime.fromtimestamp(event.wall_ms % 86_400_000 / 1_000, UTC).strftime("%H:%M:%S.%f")[:-3]
+    moment = iso(event.wall_ms)
+    clock = moment if dated else moment[moment.index("T") + 1 : -1]
     role = "" if brief else f"{event.role or '-':<13} "
     head = f"{clock} {event.node:<{width}} t{event.term:<3} {role}{event.kind:<8} "
     return one_line(head + _what(event.kind, event.data))
@@ -76,6 +77,36 @@ def _vote(data: dict[str, Any]) -> str:
     return f"{text}: {data['reason']}" if data.get("reason") else text
 
 
+def _candidacy(data: dict[str, Any]) -> str:
+    text = f"{data.get('outcome')} in term {data.get('term')}, {data.get('duration_ms')} ms after {data.get('cause')}"
+    for key, word in (("votes_for", "for"), ("votes_against", "against"), ("expected", "of")):
+        if data.get(key):
+            text += f"; {word} {_names(data[key])}"
+    return text
+
+
+def _membership(data: dict[str, Any]) -> str:
+    groups = ("voters", "outgoing", "learners", "registered")
+    return "; ".join(f"{group} {_names(data[group])}" for group in groups if data.get(group))
+
+
+def _transfer(data: dict[str, Any]) -> str:
+    return f"to {data.get('target')}: {'told to take over' if data.get('done') else 'given up'}"
+
+
+def _heartbeat(data: dict[str, Any]) -> str:
+    way = "to" if data.get("what") == "sent" else "from"
+    return f"{data.get('what')} {way} {data.get('peer')}, round {data.get('round')}"
+
+
+def _started(data: dict[str, Any]) -> str:
+    return f"zraft {data.get('version')} (pid {data.get('pid')}), {data.get('entries')} entries recovered"
+
+
+def _names(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def _rejected(data: dict[str, Any]) -> str:
     return f"{data.get('count')} messages dropped on the {data.get('socket')} socket; the last: {data.get('reason')}"
 
@@ -86,6 +117,12 @@ _SAID_BY: dict[str, Callable[[dict[str, Any]], str]] = {
     "log": lambda data: f"{data.get('level')} {data.get('message')}",
     "hook": _hook,
     "vote": _vote,
+    "candidacy": _candidacy,
+    "membership": _membership,
+    "transfer": _transfer,
+    "data_lost": lambda data: f"{data.get('node')} has lost its data",
+    "heartbeat": _heartbeat,
+    "started": _started,
     "rejected": _rejected,
     "stopping": lambda data: str(data.get("reason", "")),
 }

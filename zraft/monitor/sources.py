@@ -56,7 +56,7 @@ class Source:
         """Messages that were no events of this node, and were dropped."""
         self._codec = codec
         self._request_id = 0
-        self.subscription = _subscription(context, node.events)
+        self.subscription = subscription(context, node.events, [b""])  # All: the table needs what people do not see.
         self.connections = self.subscription.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self.questions = dealer(context, node.client, wait_for_connection=False, linger_ms=0, reconnect_ms=RECONNECT_MS)
         self.subscription.connect(node.events)
@@ -173,7 +173,8 @@ class Sources:
         return sum(source.strange for source in self._sources)
 
 
-def _subscription(context: Context, endpoint: str) -> Socket:
+def subscription(context: Context, endpoint: str, topics: Iterable[bytes]) -> Socket:
+    """Open a SUB socket for `endpoint`, every setting chosen; to connect it is left to the caller."""
     socket: Socket = context.socket(zmq.SUB)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RCVHWM, _QUEUE_MAX)
@@ -187,5 +188,6 @@ def _subscription(context: Context, endpoint: str) -> Socket:
         socket.setsockopt(zmq.HEARTBEAT_IVL, 1_000)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3_000)
         socket.setsockopt(zmq.HEARTBEAT_TTL, 3_000)
-    socket.setsockopt(zmq.SUBSCRIBE, b"")  # All: a node's socket takes no topic longer than 31 bytes.
+    for topic in topics:
+        socket.setsockopt(zmq.SUBSCRIBE, topic)
     return socket

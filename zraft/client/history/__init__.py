@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from zraft.client.client import Client
 
 Found = TypeVar("Found")
+Note = Callable[[str], None]
+
+
+def _unheard(line: str) -> None:
+    """Nobody asked what is missing."""
 
 
 class HistoryClient:
@@ -27,27 +32,33 @@ class HistoryClient:
     What the log holds is read linearizably and is complete, for the newest 10,000 terms; for that the cluster needs a leader.
     What only a node itself has recorded is asked of all nodes, and is there as far as they answer.
 
-    Every call raises `Unavailable` when nobody could serve it.
+    Every call raises `Unavailable` when nobody could serve it. `note` is called with a line about each node whose events are
+    missing.
     """
 
     def __init__(self, client: "Client") -> None:
         self._client = client
 
-    def elections(self, term: Term | None = None) -> list[Election]:
+    def elections(self, term: Term | None = None, *, note: Note = _unheard) -> list[Election]:
         """Return all elections, or that of one term, oldest first; a term of which nothing is known is not there."""
         won = self._client.wait(self._submit_elections(term))
-        found = self._past(KINDS)
+        found = self._past(KINDS, note)
         elections = merged_elections(won, (event for stream in found.streams for event in stream))
         return [election for election in elections if term in (None, election.term)]
 
-    def leaders(self, term: Term | None = None) -> list[Leadership]:
+    def leaders(self, term: Term | None = None, *, note: Note = _unheard) -> list[Leadership]:
         """Return all leaders, or that of one term, oldest first; a term of which none is known is not there."""
         leaders = self._client.wait(self._submit_leaders(term))
-        found = self._past(ENDING_KINDS)
+        found = self._past(ENDING_KINDS, note)
         return with_endings(leaders, (event for stream in found.streams for event in stream))
 
     def events(
-        self, nodes: Iterable[NodeId] | None = None, *, kinds: Iterable[str] = (), since_ms: int = 0
+        self,
+        nodes: Iterable[NodeId] | None = None,
+        *,
+        kinds: Iterable[str] = (),
+        since_ms: int = 0,
+        note: Note = _unheard,
     ) -> list[Event]:
         """Return what the nodes have recorded, oldest first.
 
@@ -72,12 +83,12 @@ class HistoryClient:
             if kind not in recorded.RECORDED:
                 kinds_there_are = ", ".join(sorted(recorded.RECORDED))
                 raise InvalidRequest(f"no event of the kind {kind!r} is recorded; there are {kinds_there_are}")
-        found = self._past(wanted, nodes, since_ms)
+        found = self._past(wanted, note, nodes, since_ms)
         if found.silent and len(found.silent) == len({reading.node for reading in found.readings}):
             raise Unavailable(f"none of {', '.join(found.silent)} answers; is the cluster running?")
         return merged(found.streams)
 
-    def _past(self, kinds: list[str], nodes: Iterable[NodeId] | None = None, since_ms: int = 0) -> Past:
+    def _past(self, kinds: list[str], note: Note, nodes: Iterable[NodeId] | None = None, since_ms: int = 0) -> Past:
         topology = self._client.topology()
         asked = list(topology.endpoints) if nodes is None else list(nodes)
         for node in asked:
@@ -85,7 +96,10 @@ class HistoryClient:
                 raise InvalidRequest(f"there is no node {node!r}; there are {', '.join(topology.endpoints)}")
         endpoints = {node: topology.endpoints[node] for node in asked}
         timeout_s = self._client.timeout_s
-        return read_past(topology.cluster_id, endpoints, kinds=kinds, since_ms=since_ms, timeout_s=timeout_s)
+        past = read_past(topology.cluster_id, endpoints, kinds=kinds, since_ms=since_ms, timeout_s=timeout_s)
+        for line in past.notes():
+            note(line)
+        return past
 
     def _submit_elections(self, term: Term | None) -> "Future[list[commands.Election]]":
         found: list[commands.Election] = []

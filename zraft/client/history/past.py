@@ -33,6 +33,11 @@ class Past(NamedTuple):
     silent: list[NodeId]
     """Nodes that did not answer, or not to the end."""
 
+    def notes(self) -> list[str]:
+        """Return a line about each thing that is missing."""
+        silent = [f"{node} does not answer: what it alone has recorded is missing" for node in self.silent]
+        return silent + [f"{reading.node}: {reading.problem}" for reading in self.readings if reading.problem]
+
 
 def read_past(
     cluster_id: int,

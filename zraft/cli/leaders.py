@@ -1,0 +1,60 @@
+"""``zraft leaders``: who led when, and how it ended."""
+
+import json
+import os
+import sys
+from typing import Any
+
+import typer
+
+from zraft.cli.elections import OneTerm, nothing_known, print_note
+from zraft.cli.find import find_config
+from zraft.cli.options import AsJson, ConfigFile, Timeout
+from zraft.client.client import Client
+from zraft.machines.history.commands import Leadership
+from zraft.moments import iso
+from zraft.monitor.table import Line, grid, text_or_dash
+from zraft.supervisor.output import wants_colour
+
+app = typer.Typer(add_completion=False)
+
+_HEADERS = ("TERM", "NODE", "FROM", "TO", "ENDED")
+
+
+@app.command()
+def leaders(
+    term: OneTerm = None, config_file: ConfigFile = None, timeout: Timeout = 5.0, as_json: AsJson = False
+) -> None:
+    """Show all leaders, oldest first: node, from when to when, and why it ended.
+
+    A leadership ends when the next leader is elected. It ended by transfer, by timeout (the others heard nothing), by
+    notice of its end, or, as the leader itself knows, as quorum_lost (it stepped down, since no majority answered) or
+    stopped. Each time is of the clock of the node that was elected then.
+    """
+    with Client(find_config(config_file), timeout_s=timeout) as client:
+        found = client.history.leaders(term, note=print_note)
+    if not found and term is not None:
+        raise nothing_known(term)
+    if as_json:
+        print(json.dumps([_shown(leadership) for leadership in found]))
+        return
+    rows = [_line(leadership) for leadership in found]
+    print("\n".join(grid(_HEADERS, rows, colour=wants_colour(sys.stdout.fileno(), os.environ))))
+
+
+def _shown(leadership: Leadership) -> dict[str, Any]:
+    return {
+        "term": leadership.term,
+        "node": leadership.node,
+        "from": iso(leadership.from_ms),
+        "to": None if leadership.to_ms is None else iso(leadership.to_ms),
+        "ended": leadership.ended,
+        "from_time_ms": leadership.from_time_ms,
+        "to_time_ms": leadership.to_time_ms,
+    }
+
+
+def _line(leadership: Leadership) -> Line:
+    shown = _shown(leadership)
+    cells = (str(leadership.term), leadership.node, *(text_or_dash(shown[name]) for name in ("from", "to", "ended")))
+    return Line(cells, "leader" if leadership.ended is None else "")
