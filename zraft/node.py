@@ -32,6 +32,7 @@ from zraft.raft.state import Settings
 from zraft.raft.types import Membership, NodeId
 from zraft.replica import Recovered, Replica, World
 from zraft.requests import PastEvents, Status
+from zraft.stopsignals import StopSignals
 from zraft.storage.wal import Storage
 from zraft.transport import Rejections, Transport
 
@@ -106,8 +107,7 @@ class Node:
             lambda level, message: self._publisher.publish("log", level=level, message=message),
         )
         self._poller = zmq.Poller()
-        self._signals: list[int] = []
-        """Signals that have come, in order."""
+        self._signals = StopSignals()
         self._stopping = False
         """A signal has come: leadership is being handed over."""
         self._stop_by = math.inf
@@ -196,13 +196,10 @@ class Node:
 
     def run(self, status_every_s: float | None) -> int:
         """Turn the loop until a signal ends it, cleanly; return the process's exit code."""
-        wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, _frame: self._signals.append(number))
+        self._signals.heed()
         transport = self._transport
-        threads = (self._disk, self._event_file, self._guard)
-        descriptors = (*(each.fileno() for each in threads), wake)  # As numbers: the poller would ask each time.
+        others = (self._disk, self._event_file, self._guard, self._signals)
+        descriptors = (each.fileno() for each in others)  # As numbers: the poller would ask each time.
         for source in (transport.peers_in, transport.clients, transport.events, *descriptors):
             self._poller.register(source, zmq.POLLIN)
         gc.collect()
@@ -216,9 +213,9 @@ class Node:
             self._next_line_at = self._clock.now_ms()
         self._replica.turn()
         while not self._finished():
-            self._turn(wake)
-        self._guard.close(self._config.hooks.timeout_ms / 1_000, self._replica.guard_reported)
-        return 128 + signal.SIGINT if signal.SIGINT in self._signals else 0
+            self._turn()
+        self._guard.close(self._config.hooks.timeout_ms / 1_000, self._replica.guard_reported, self._signals)
+        return 128 + signal.SIGINT if signal.SIGINT in self._signals.numbers else 0
 
     def failed(self, error: Exception) -> None:
         """Tell why the node stops though nobody asked for it."""
@@ -238,23 +235,24 @@ class Node:
 
         A second signal waits for nothing.
         """
-        if not self._signals:
+        signals = self._signals.numbers
+        if not signals:
             return False
         if not self._stopping:
             self._stopping = True
-            name = signal.Signals(self._signals[0]).name
+            name = signal.Signals(signals[0]).name
             logger.info("stopping on {}", name)
             self._publisher.publish("stopping", reason=name)
             if self._replica.hand_over():
                 self._stop_by = self._clock.now_ms() + self._config.election.timeout_upper_ms
                 self._replica.turn()
         leads = self._replica.raft.leader == self._id
-        if leads and len(self._signals) == 1 and self._clock.now_ms() < self._stop_by < math.inf:
+        if leads and len(signals) == 1 and self._clock.now_ms() < self._stop_by < math.inf:
             return False
         self._replica.stop_hooks()
         return True
 
-    def _turn(self, wake: int) -> None:
+    def _turn(self) -> None:
         replica, transport = self._replica, self._transport
         deadline = min(replica.deadline, self._next_status_at, self._stop_by, self._next_line_at)
         due = 0.0 if replica.busy else deadline - self._clock.now_ms()
@@ -281,8 +279,8 @@ class Node:
         self._guard.flush()
         if transport.events in found:
             self._drain_subscriptions()
-        if wake in found:
-            os.read(wake, 4_096)
+        if self._signals.fileno() in found:
+            self._signals.take()
         self._housekeeping(began)
 
     def _drain_subscriptions(self) -> None:

@@ -153,6 +153,41 @@ def test_a_script_that_cleans_up_for_too_long_is_ended_at_the_stop(guard: Any, g
     assert guard.find("ended", seq=1)["reason"] == "node_died"
 
 
+class Impatience:
+    """Somebody who wants an end at once as soon as a script has said that it ignores being asked."""
+
+    def __init__(self) -> None:
+        self.reading, self.writing = os.pipe()
+        self.asked = False
+
+    def fileno(self) -> int:
+        return self.reading
+
+    def wanted(self) -> bool:
+        return self.asked
+
+    def grow(self, report: dict[str, Any]) -> None:
+        if report.get("line") == "no":
+            self.asked = True
+            os.write(self.writing, b"x")
+
+
+@pytest.mark.parametrize("timeout_s", [60, 0])
+def test_who_is_in_a_hurry_leaves_the_guard_alone_with_what_runs(guard: Any, gone: Any, timeout_s: float) -> None:
+    """Whether the script is waited for or already being ended, the wait is over; the guard finishes its work."""
+    guard.shell(
+        1, "follower", "trap '' TERM; echo up; sleep 0.1; echo no; while :; do sleep 0.05; done", grace_ms=2_000
+    )
+    guard.until("output", seq=1)
+    pid, hurry = guard.find("started", seq=1)["pid"], Impatience()
+    began = time.monotonic()
+    guard.process.close(timeout_s, hurry.grow, hurry)
+    assert time.monotonic() - began < 1
+    assert guard.process.closed == "the guard was left alone with what runs"
+    gone(pid)
+    gone(guard.process.pid)
+
+
 def test_a_guard_that_hangs_is_killed_with_its_script(guard: Any, gone: Any) -> None:
     guard.shell(1, "leader", "echo up; exec sleep 60")
     guard.until("output", seq=1)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -164,6 +165,24 @@ def test_a_script_that_will_not_end_delays_a_stop_by_its_grace_alone(rig: Make) 
     one.nodes["n1"].signal(signal.SIGTERM)
     assert one.nodes["n1"].ended() == 0
     assert time.monotonic() - began < 3
+    assert not alive(script)
+
+
+def test_a_second_signal_waits_for_no_script(rig: Make) -> None:
+    """The script may take a minute to clean up; whoever signals twice wants the node to end now, and the guard ends it."""
+    alone = rig(nodes=3)
+    follower = alone.script("follower.sh", "trap '' TERM; echo pid $$; while :; do sleep 1; done")
+    alone.document["hooks"] = {"follower": follower, "grace_ms": 1_000, "timeout_ms": 60_000}
+    alone.write()
+    node = alone.start("n1")
+    script = int(node.printed("| pid ").rpartition(" ")[2])
+    node.signal(signal.SIGTERM)
+    node.printed("stopping on SIGTERM")
+    with pytest.raises(subprocess.TimeoutExpired):
+        node.ended(0.3)
+    node.signal(signal.SIGTERM)
+    assert node.ended(0.8) == 0
+    eventually("the guard has ended the script, and itself", lambda: not alone.left(), within_s=5)
     assert not alive(script)
 
 

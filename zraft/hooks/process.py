@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from zraft.hooks import linux
 from zraft.hooks.wire import REPORTS, Decoder, Writer
@@ -19,6 +19,16 @@ BACKLOG_BYTES_MAX = 1 << 20
 """A guard that leaves this much unread has hung, and is given up."""
 EXIT_MARGIN_S = 1.0
 """How long beyond the grace a guard may take to leave."""
+
+
+class Hurry(Protocol):
+    """Somebody who may come to want an end at once."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when `wanted` may have changed."""
+
+    def wanted(self) -> bool:
+        """Return whether to wait no longer; what made the descriptor readable is read."""
 
 
 class GuardProcess:
@@ -110,29 +120,47 @@ class GuardProcess:
         """Return for how long a ping has been unanswered; 0 when none is."""
         return 0.0 if self._pinged_ms is None else now_ms - self._pinged_ms
 
-    def close(self, timeout_s: float, deliver: Callable[[dict[str, Any]], None]) -> None:
+    def close(self, timeout_s: float, deliver: Callable[[dict[str, Any]], None], hurry: Hurry | None = None) -> None:
         """Let a cleaning script finish within `timeout_s`, end what runs after that, and leave nothing behind.
 
-        Returns once the guard is gone. Reports that come meanwhile go to `deliver`. May be called again, to no effect.
+        Returns once the guard is gone. May be called again, to no effect.
+
+        Parameters
+        ----------
+        timeout_s
+            How long to wait before what runs is ended.
+        deliver
+            Takes the reports that come meanwhile.
+        hurry
+            Tells when to wait no longer. Then this returns at once: the guard takes the end of its orders as the end of
+            the node, ends what runs without it, and then itself.
         """
         if self._reports.closed:
             return
         self.tell({"kind": "stop"})
         self._stopping = True
-        self._hear_until_closed(timeout_s, deliver)
+        self._hear_until_closed(timeout_s, deliver, hurry)
         if self.closed is None:
             # The guard takes the end of its orders as the end of the node: SIGTERM, grace, SIGKILL, exit.
             self._orders.close()
-            self._hear_until_closed(self._grace_s + EXIT_MARGIN_S, deliver)
+            self._hear_until_closed(self._grace_s + EXIT_MARGIN_S, deliver, hurry)
+        if self.closed is None and hurry is not None and hurry.wanted():
+            self.closed = "the guard was left alone with what runs"
         self._lose("the guard did not stop, and was killed")
         self._orders.close()
         self._reports.close()
 
-    def _hear_until_closed(self, timeout_s: float, deliver: Callable[[dict[str, Any]], None]) -> None:
+    def _hear_until_closed(
+        self, timeout_s: float, deliver: Callable[[dict[str, Any]], None], hurry: Hurry | None
+    ) -> None:
         until = time.monotonic() + timeout_s
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
+        if hurry is not None:
+            poll.register(hurry.fileno(), select.POLLIN)
         while self.closed is None and (left := until - time.monotonic()) > 0:
+            if hurry is not None and hurry.wanted():
+                return
             if not self._orders.closed:
                 self.flush()
             poll.poll(min(left, 0.1 if self._writer.backlog_bytes else left) * 1000)

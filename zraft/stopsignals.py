@@ -1,0 +1,40 @@
+"""The signals that ask a process to stop, as something that a loop can wait for beside its sockets."""
+
+import os
+import signal
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopSignals:
+    """SIGTERM and SIGINT: the first asks for a clean end, the next one for an end at once.
+
+    They are heeded from `heed` on, which only the main thread may call; `fileno` is readable when one has come.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        """Those that have come, in order."""
+        self._fd, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def heed(self) -> None:
+        """Take the signals over from whoever had them."""
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        for number in STOPPING:
+            signal.signal(number, lambda number, _frame: self.numbers.append(number))
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll for reading; then call `take`."""
+        return self._fd
+
+    def take(self) -> None:
+        """Make the descriptor unreadable again."""
+        try:
+            os.read(self._fd, 4_096)
+        except BlockingIOError:
+            return  # Taken already.
+
+    def wanted(self) -> bool:
+        """Return whether to wait for nothing any more: a second signal has come."""
+        self.take()
+        return len(self.numbers) > 1
