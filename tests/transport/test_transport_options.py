@@ -29,7 +29,7 @@ TABLE = {
     ),
     "events": (
         zmq.XPUB,
-        {zmq.LINGER: 500, zmq.SNDHWM: 10_000, zmq.RCVHWM: 1_000, zmq.MAXMSGSIZE: 83},
+        {zmq.LINGER: 500, zmq.SNDHWM: 10_000, zmq.RCVHWM: 1_000, zmq.MAXMSGSIZE: 85},
     ),
 }
 EVERY_SOCKET = {zmq.HANDSHAKE_IVL: 3_000}
