@@ -72,6 +72,7 @@ def _claim_ipc(path: Path, endpoint: str, purpose: str) -> Lock:
             raise ConfigError(
                 f"{directory}: the directory of the {purpose} {endpoint} must belong to you alone: chmod 700 {directory}"
             )
+        _check_unclaimed(path, endpoint, purpose)
         return Lock(path.with_name(path.name + ".lock"))
     except BlockingIOError:
         raise ConfigError(
@@ -79,6 +80,19 @@ def _claim_ipc(path: Path, endpoint: str, purpose: str) -> Lock:
         ) from None
     except OSError as error:
         raise ConfigError(f"{endpoint}: cannot use this {purpose}: {error.strerror}: {error.filename}") from error
+
+
+def _check_unclaimed(path: Path, endpoint: str, purpose: str) -> None:
+    """Refuse a path at which something else lies: ZeroMQ would remove it. A socket there was left behind, or has a lock."""
+    try:
+        info = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(info.st_mode):
+        raise ConfigError(
+            f"{endpoint}: there is something at the path of the {purpose} that is no socket; remove it, or configure"
+            " another path"
+        )
 
 
 def _why(error: zmq.ZMQError, endpoint: str, purpose: str) -> str:

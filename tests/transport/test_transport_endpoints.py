@@ -61,6 +61,30 @@ def test_an_ipc_path_left_behind_by_a_killed_process_is_taken_over(ends: Ends, p
     station.until("it serves", lambda: station.asked)
 
 
+@pytest.mark.parametrize("what", ["a file", "a directory", "a link", "a link to a socket", "a pipe"])
+def test_a_path_at_which_something_else_lies_is_left_alone(ends: Ends, place: Path, what: str) -> None:
+    path = place / "precious"
+    match what:
+        case "a file":
+            path.write_text("precious")
+        case "a directory":
+            path.mkdir()
+        case "a link":
+            path.symlink_to(place / "elsewhere")
+        case "a link to a socket":
+            path.symlink_to(ends.one().me.client.removeprefix("ipc://"))
+        case _:
+            os.mkfifo(path)
+    before = path.lstat()
+    line = refusal(ends, f"ipc://{path}")
+    assert line == (
+        f"ipc://{path}: there is something at the path of the client socket of n1 that is no socket; remove it, or configure"
+        " another path"
+    )
+    assert path.lstat() == before
+    assert not path.with_name("precious.lock").exists()
+
+
 def test_after_a_close_the_same_endpoints_can_be_had_again(ends: Ends) -> None:
     station = ends.one("ipc")
     ends.close(station)
