@@ -83,12 +83,12 @@ class Node:
         self._boot_id = events.new_boot_id()
         check_scripts(config)
         self._guard = GuardProcess(config.hooks.grace_ms)
-        rejected = Rejections(self._clock.now_ms)
+        self._rejected = Rejections(self._clock.now_ms)
         self._storage = self._open_storage()
         event_directory = OsFileSystem(config.data_directory(node_id) / "events")
         self._event_file = EventFile(event_directory, lambda line: logger.warning("{}", line))
         peers = [node for node in config.nodes if node.id != node_id]
-        self._transport = Transport(self._me, peers, config.cluster_id, self._boot_id, rejected)
+        self._transport = Transport(self._me, peers, config.cluster_id, self._boot_id, self._rejected)
         self._publisher = events.Publisher(
             config.cluster.name,
             node_id,
@@ -98,7 +98,7 @@ class Node:
             has_audience=lambda: self._transport.has_subscribers,
             record=self._event_file.record,
         )
-        rejected.publisher = self._publisher
+        self._rejected.publisher = self._publisher
         self._disk = DiskThread(self._storage.write, self._storage.prepare, self._clock.now_ms)
         self._scheduler = HookScheduler(hook_settings(config, node_id))
         self._replica = self._assemble()
@@ -306,6 +306,7 @@ class Node:
         self._next_status_at = now + STATUS_EVERY_MS
         self._replica.publish_status()
         self._longest_turn_ms = 0.0
+        self._rejected.tell_rest()
         self._guard.ping(now)
         logs.publish_pending()
 

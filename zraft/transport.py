@@ -104,17 +104,28 @@ class Rejections:
         """Messages dropped so far, by socket."""
         self._told_at: dict[str, float] = {}
         """When each socket last had its line."""
+        self._untold: dict[str, str] = {}
+        """Why the last message was dropped, for sockets on which some were since their line."""
         self.publisher: events.Publisher | None = None
         """Tells subscribers too, once there is one."""
 
     def __call__(self, socket: str, reason: str) -> None:
         """Count one; `reason` stands for all since the last line."""
         self.counts[socket] += 1
+        self._untold[socket] = reason
+        self._tell(socket)
+
+    def tell_rest(self) -> None:
+        """Tell of what was dropped within a second of the last line, once that second is over."""
+        for socket in list(self._untold):
+            self._tell(socket)
+
+    def _tell(self, socket: str) -> None:
         now = self._now_ms()
         if now - self._told_at.get(socket, -inf) < REJECTED_EVERY_MS:
             return
         self._told_at[socket] = now
-        count = self.counts[socket]
+        count, reason = self.counts[socket], self._untold.pop(socket)
         logger.warning("dropped {} messages on the {} socket so far; the last: {}", count, socket, reason)
         if self.publisher is not None:
             self.publisher.publish("rejected", socket=socket, count=count, reason=reason)

@@ -45,6 +45,26 @@ def test_each_socket_has_a_line_and_an_event_per_second_at_most(lines: list[str]
     assert len(events) == len(lines)
 
 
+def test_what_was_dropped_last_is_told_when_its_second_is_over(lines: list[str]) -> None:
+    now = [0.0]
+    events: list[Event] = []
+    rejected = Rejections(lambda: now[0])
+    rejected.publisher = Publisher("c", "n1", 1, lambda: 0, events.append)
+    for step in range(500):
+        now[0] = float(step)
+        rejected("peer", f"reason {step}")
+    rejected.tell_rest()
+    assert len(lines) == 1
+    now[0] = float(REJECTED_EVERY_MS)
+    rejected.tell_rest()
+    assert lines[1:] == ["dropped 500 messages on the peer socket so far; the last: reason 499"]
+    assert [event.data["count"] for event in events] == [1, 500]
+    for _ in range(3):
+        now[0] += REJECTED_EVERY_MS
+        rejected.tell_rest()
+    assert len(lines) == 2, "nothing new is nothing to tell"
+
+
 def test_before_the_node_has_a_publisher_the_line_is_enough(lines: list[str]) -> None:
     rejected = Rejections(lambda: 5.0)
     rejected("event", "why")
