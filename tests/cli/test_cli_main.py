@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import zraft
+from zraft.config.rules import LEVELS
 from zraft.errors import ConfigError, OutcomeUnknown, StorageError, Unavailable
 
 pytestmark = pytest.mark.processes
@@ -189,6 +190,20 @@ class TestNodeRun:
         assert [line.split(": ")[:2] for line in done.stderr.splitlines()] == [
             ["zraft", "c.yaml:1"], ["zraft", "c.yaml:2"], ["zraft", "c.yaml"],
         ]  # fmt: skip
+
+    def test_the_help_names_every_level(self, tmp_path):
+        done = run("node", "run", "--help", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"one of {', '.join(LEVELS)}" in " ".join(done.stdout.split())
+
+    def test_a_log_file_where_there_is_no_directory(self, tmp_path):
+        (tmp_path / "c.yaml").write_text("nodes: [{id: n1, peer: 'ipc://a', client: 'ipc://b', events: 'ipc://c'}]")
+        done = run("node", "run", "--id", "n1", "--config", "c.yaml", "--log-file", "logs/x.log", cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == (
+            "zraft: logs/x.log: there is no such directory; make it, or name another file with --log-file\n"
+        )
+        assert [path.name for path in tmp_path.iterdir()] == ["c.yaml"]
 
     def test_a_level_that_there_is_not(self, tmp_path):
         (tmp_path / "c.yaml").write_text("nodes: [{id: n1, peer: 'ipc://a', client: 'ipc://b', events: 'ipc://c'}]")

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from zraft import config
 from zraft.cli.find import find_path
 from zraft.cli.requirements import check_libzmq
+from zraft.config.rules import LEVELS
 from zraft.errors import ConfigError
 
 _STATUS_EVERY_MIN_S = 0.1
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     option("-v", "--verbose", action="store_true", help="log at level DEBUG")
     option("--log-file", metavar="FILE", type=Path, help="instead of NODE.log in the log directory")
     option("--log-json", action=argparse.BooleanOptionalAction, help="one JSON object a line, or text")
-    option("--log-level", metavar="LEVEL", help="TRACE, DEBUG, INFO, SUCCESS, WARNING or ERROR")
+    option("--log-level", metavar="LEVEL", help=f"one of {', '.join(LEVELS)}")
     option("--status-every", metavar="SECONDS", type=_seconds, help="log a line of status this often")
     option("--supervised", metavar="PID", type=int, help=argparse.SUPPRESS)
     return parser
