@@ -58,7 +58,7 @@ def configure(
     level, json
         Instead of `config.log`.
     file
-        Instead of ``NODE.log`` in the log directory.
+        Instead of ``NODE.log`` in the log directory. That directory is made if need be; the one named here must exist.
     context, publish
         As in `attach`, where they are known already.
 
@@ -72,7 +72,7 @@ def configure(
     path = file or Path(config.log.directory) / f"{node_id}.log"
     _live = _Live(node_id)
     render = _json_line if (config.log.json if json is None else json) else _text_line
-    log_file = _File(path)
+    log_file = _File(path, make_directory=file is None)
     logger.remove()
     logger.configure(patcher=_live.patch)
     if sys.stdout is not None:
@@ -230,7 +230,7 @@ class _Output:
 class _File:
     """A log file of bounded size that one process writes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, make_directory: bool) -> None:
         self._path = path
         self._fd: int | None = None
         """None after a failure, until the next line tries again."""
@@ -240,8 +240,13 @@ class _File:
         self._lost = 0
         """Lines that could not be written since the last one that was."""
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if make_directory:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._open()
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"{path}: there is no such directory; make it, or name another file with --log-file"
+            ) from error
         except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
             raise ConfigError(
                 f"{path}: cannot write the log there: {error.strerror}; correct log.directory or --log-file"

@@ -84,6 +84,9 @@ def test_the_level_silences(settings):
 
 
 def test_a_file_may_be_named(settings, tmp_path):
+    with pytest.raises(ConfigError, match=r"elsewhere/x\.log: there is no such directory; make it, or name another"):
+        logs.configure(settings, "n1", file=tmp_path / "elsewhere" / "x.log")
+    (tmp_path / "elsewhere").mkdir()
     logs.configure(settings, "n1", file=tmp_path / "elsewhere" / "x.log")
     logger.info("here")
     assert "here" in (tmp_path / "elsewhere" / "x.log").read_text()
