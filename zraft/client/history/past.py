@@ -107,7 +107,8 @@ class _Link:
     def greeted(self, now: float) -> None:
         """Give the node its time to answer: it lives."""
         recv_monitor_message(self.greetings, zmq.NOBLOCK)
-        self.deadline = now + self._timeout_s
+        if not self._ask_again:  # The news of a connection may come behind the first answer.
+            self.deadline = now + self._timeout_s
 
     def answered(self, now: float) -> None:
         """Take an answer, and ask what is next."""

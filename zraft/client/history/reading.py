@@ -48,8 +48,9 @@ class Reading:
         """Take the answer; return the events that are new, in their order."""
         if reply.outcome == Outcome.REFUSED:
             return []  # Busy: the same question again.
-        self.more, self.problem = False, reply.message
+        self.more, self.problem = False, ""
         if reply.outcome != Outcome.DONE:
+            self.problem = reply.message
             return []
         try:
             page = msgspec.convert(reply.result, EventsPage)

@@ -1,0 +1,146 @@
+"""Elections and leaders: made of the log and of what nodes recorded, and the same in whatever order that comes."""
+
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from recorder import event
+
+from zraft.client.history.elections import Candidacy, Election, merged_elections, with_endings
+from zraft.events import Event
+from zraft.machines.history import commands
+from zraft.machines.history.commands import Leadership
+from zraft.raft.types import Ballot
+
+NODES = ("n1", "n2", "n3")
+
+
+def won(term: int, leader: str, cause: str = "timeout", wall_ms: int = 0) -> commands.Election:
+    return commands.Election(term, 10 * term, Ballot(leader, (leader, "n3"), (), NODES, cause, 5, wall_ms))
+
+
+def asked(node: str, term: int, **more: Any) -> Event:
+    return event(node, term, "vote", what="requested", pre=False, term=term, **{"transfer": False, **more})
+
+
+def ended(node: str, term: int, outcome: str, *, wall_ms: int = 0, **more: Any) -> Event:
+    votes = {"votes_for": (node,), "votes_against": ("n3",), "expected": NODES, "cause": "timeout", "duration_ms": 9}
+    return event(node, term, "candidacy", wall_ms=wall_ms, **{"term": term, "outcome": outcome, **votes, **more})
+
+
+def lost(node: str, outcome: str, wall_ms: int = 0) -> Candidacy:
+    return Candidacy(node, outcome, (node,), ("n3",), NODES, "timeout", 9, wall_ms)
+
+
+def winner(leader: str, cause: str = "timeout", wall_ms: int = 0) -> Candidacy:
+    return Candidacy(leader, "won", (leader, "n3"), (), NODES, cause, 5, wall_ms)
+
+
+def test_terms_with_and_without_a_leader() -> None:
+    found = merged_elections(
+        [won(1, "n1"), won(3, "n2", "transfer", 70)],
+        [
+            asked("n1", 1),
+            ended("n1", 1, "won"),
+            asked("n2", 2),
+            ended("n2", 2, "refused", wall_ms=40),
+            asked("n3", 2, transfer=True),
+            asked("n1", 3),
+            ended("n1", 3, "another_leads"),
+        ],
+    )
+    assert found == [
+        Election(1, "n1", (winner("n1"),)),
+        Election(2, None, (lost("n2", "refused", 40), Candidacy("n3", "unknown", cause="transfer"))),
+        Election(3, "n2", (lost("n1", "another_leads"), winner("n2", "transfer", 70))),
+    ]
+
+
+def test_a_leader_who_could_commit_nothing_is_known_by_its_own_word() -> None:
+    assert merged_elections([], [asked("n1", 4), ended("n1", 4, "won")]) == [Election(4, "n1", (lost("n1", "won"),))]
+
+
+def test_what_the_log_says_counts_more_than_what_a_node_says() -> None:
+    found = merged_elections([won(1, "n1")], [ended("n1", 1, "timeout")])
+    assert found == [Election(1, "n1", (winner("n1"),))]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        event("n1", 1, "vote", what="requested", pre=True, term=1),
+        event("n1", 1, "vote", what="granted", pre=False, candidate="n2", term=1),
+        event("n1", 1, "vote", what="requested", pre="?"),
+        event("n1", 1, "candidacy", term="x"),
+        event("n1", 1, "role", term=1),
+    ],
+)
+def test_what_tells_of_no_candidacy_is_passed_over(odd: Event) -> None:
+    assert merged_elections([], [odd]) == []
+
+
+OUTCOMES = st.sampled_from(["won", "timeout", "refused", "another_leads", "higher_term"])
+
+
+@given(
+    told=st.lists(st.tuples(st.integers(1, 4), st.sampled_from(NODES), st.booleans(), OUTCOMES, st.integers(0, 3))),
+    terms=st.sets(st.integers(1, 4)),
+    dice=st.integers(0, 99),
+)
+def test_it_is_the_same_in_whatever_order_the_nodes_answer(
+    told: list[tuple[int, str, bool, str, int]], terms: set[int], dice: int
+) -> None:
+    events = [
+        ended(node, term, outcome, wall_ms=ms) if has_ended else asked(node, term)
+        for term, node, has_ended, outcome, ms in told
+    ]
+    log = [won(term, NODES[term % 3]) for term in sorted(terms)]
+    shuffled = list(events)
+    Random(dice).shuffle(shuffled)
+    found = merged_elections(log, events)
+    assert merged_elections(log, shuffled) == found
+    assert [election.term for election in found] == sorted(terms | {term for term, *_ in told})
+    for election in found:
+        stood = {node for term, node, *_ in told if term == election.term}
+        assert {each.node for each in election.candidacies} == stood | {NODES[election.term % 3]} & (
+            {NODES[election.term % 3]} if election.term in terms else set()
+        )
+        if election.term in terms:
+            assert winner(NODES[election.term % 3]) in election.candidacies
+
+
+def leadership(term: int, node: str, ended: str | None) -> Leadership:
+    return Leadership(node, term, term, term, None if ended is None else term + 1, None, ended)
+
+
+def stepped_down(node: str, term: int, reason: str = "quorum_lost") -> Event:
+    return event(node, 1, "role", role="follower", term=term, leader=None, reason=reason, prev_role="leader")
+
+
+def stopping(node: str, term: int, role: str = "leader") -> Event:
+    return msgspec.structs.replace(event(node, 1, "stopping", reason="SIGTERM"), term=term, role=role)
+
+
+@pytest.mark.parametrize(
+    ("before", "told", "after"),
+    [
+        ("timeout", [], "timeout"),
+        ("timeout", [stepped_down("n1", 3)], "quorum_lost"),
+        ("timeout", [stepped_down("n1", 2), stepped_down("n2", 3)], "timeout"),
+        ("timeout", [stepped_down("n1", 3, "higher_term")], "timeout"),
+        ("timeout", [stopping("n1", 3)], "stopped"),
+        ("timeout", [stopping("n1", 3, "follower"), stopping("n1", 4), stopping("n2", 3)], "timeout"),
+        ("transfer", [stopping("n1", 3)], "transfer"),
+        (None, [stopping("n1", 3)], None),
+        ("timeout", [event("n1", 1, "role", odd=1), event("n1", 2, "vote")], "timeout"),
+    ],
+)
+def test_a_leader_knows_more_of_its_end_than_the_others(
+    before: str | None, told: list[Event], after: str | None
+) -> None:
+    others = [leadership(2, "n2", "transfer"), leadership(4, "n2", None)]
+    found = with_endings([others[0], leadership(3, "n1", before), others[1]], told)
+    assert found == [others[0], leadership(3, "n1", after), others[1]]
