@@ -54,6 +54,7 @@ def test_the_python_example(place: Path) -> None:
     assert "create_revision" in printed[1]
     assert int(printed[2]) == 1_001, "a thousand and one changes to a fresh store"
     assert printed[3] == "['colour', 'numbers'] None"
+    assert printed[4] == "True green"
 
 
 @pytest.mark.processes

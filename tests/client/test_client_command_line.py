@@ -63,6 +63,20 @@ def test_what_is_put_is_got_listed_and_deleted(cluster: FakeCluster, shell: Shel
     assert json.loads(shell.kv("delete", "a/2", "--json")) == {"key": "a/2", "deleted": True}
 
 
+def test_a_condition_that_is_false_is_exit_code_1_and_changes_nothing(cluster: FakeCluster, shell: Shell) -> None:
+    cluster.start()
+    assert shell.kv("put", "lock", "mine", "--if-absent") == b"1\n"
+    shell.kv("put", "lock", "yours", "--if-absent", code=1)
+    assert "lock: not as expected, and not changed; zraft kv get lock" in shell.said
+    assert shell.kv("put", "lock", "ours", "--if-value", "mine") == b"2\n"
+    shell.kv("put", "lock", "x", "--if-revision", "1", code=1)
+    shell.kv("delete", "lock", "--if-value", "mine", code=1)
+    assert shell.kv("get", "lock") == b"ours"
+    shell.kv("put", "lock", "x", "--if-absent", "--if-revision", "2", code=2)
+    assert "give one of them" in shell.said
+    assert json.loads(shell.kv("delete", "lock", "--if-revision", "2", "--json")) == {"key": "lock", "deleted": True}
+
+
 def test_a_missing_key_is_exit_code_1(cluster: FakeCluster, shell: Shell) -> None:
     cluster.start()
     for verb in ("get", "delete"):

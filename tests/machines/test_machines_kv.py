@@ -8,12 +8,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from zraft.errors import InvalidRequest
 from zraft.machines.kv import commands
-from zraft.machines.kv.commands import Delete, Deleted, Get, KeyValue, List, Put
+from zraft.machines.kv.commands import CompareAndSet, Delete, Deleted, Get, KeyValue, List, Put
 from zraft.machines.kv.store import KeyValueStore
 from zraft.machines.machine import Applied
 
 AT = Applied(1, 1, 0, 1, "n1", None)
-KEYS = st.binary(min_size=1, max_size=3)
+KEYS = st.binary(min_size=1, max_size=2)
+VALUES = st.binary(max_size=1)
 encode = commands.encode
 
 
@@ -41,13 +42,16 @@ class AgainstADict(RuleBasedStateMachine):
         self.model: dict[bytes, KeyValue] = {}
         self.revision = 0
 
-    @rule(key=KEYS, value=st.binary(max_size=4))
+    @rule(key=KEYS, value=VALUES)
     def put(self, key: bytes, value: bytes) -> None:
+        self.set(key, value)
+        assert put(self.store, key, value) == self.revision
+
+    def set(self, key: bytes, value: bytes) -> None:
         self.revision += 1
         old = self.model.get(key)
         created, version = (old.create_revision, old.version + 1) if old else (self.revision, 1)
         self.model[key] = KeyValue(key, value, created, self.revision, version)
-        assert put(self.store, key, value) == self.revision
 
     @rule(key=KEYS)
     def delete(self, key: bytes) -> None:
@@ -56,9 +60,34 @@ class AgainstADict(RuleBasedStateMachine):
         result = commands.decode_deleted(self.store.apply(encode(Delete(key)), AT))
         assert result == Deleted(existed, self.revision)
 
-    @rule(prefix=st.binary(max_size=2))
-    def list(self, prefix: bytes) -> None:
-        assert entries(self.store, prefix) == [self.model[key] for key in sorted(self.model) if key.startswith(prefix)]
+    @rule(key=KEYS, expected=st.none() | VALUES | st.integers(1, 20), value=st.none() | VALUES)
+    def compare_and_set(self, key: bytes, expected: bytes | int | None, value: bytes | None) -> None:
+        if expected is None and value is None:
+            return
+        old = self.model.get(key)
+        found = old and (old.mod_revision if isinstance(expected, int) else old.value)
+        if found == expected and value is not None:
+            self.set(key, value)
+        elif found == expected:
+            del self.model[key]
+            self.revision += 1
+        result = self.store.apply(encode(CompareAndSet(key, expected, value)), AT)
+        assert commands.decode_swapped(result) == (self.revision if found == expected else None)
+
+    @rule(key=KEYS, value=st.none() | VALUES)
+    def compare_and_set_as_it_is(self, key: bytes, value: bytes | None) -> None:
+        """Conditions that hold: drawn at random they seldom do."""
+        old = self.model.get(key)
+        self.compare_and_set(key, old and old.value, value)
+        new = self.model.get(key)
+        self.compare_and_set(key, new and new.mod_revision, value)
+
+    @rule(prefix=st.binary(max_size=2), limit=st.integers(0, 5))
+    def list(self, prefix: bytes, limit: int) -> None:
+        expected = [self.model[key] for key in sorted(self.model) if key.startswith(prefix)]
+        assert entries(self.store, prefix) == expected
+        page = commands.decode_page(self.store.query(encode(List(prefix, limit=limit))))
+        assert (page.entries, page.more) == (expected[: limit or None], bool(limit) and limit < len(expected))
 
     @rule()
     def restart_from_a_snapshot(self) -> None:
@@ -121,6 +150,31 @@ def test_a_key_or_value_beyond_the_limits_changes_nothing(key: bytes, value: byt
     assert put(store, b"1234", b"1234567890") == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "expected", "value", "says"),
+    [
+        (b"", None, b"1", "empty"),
+        (b"12345", 1, b"1", "5 bytes"),
+        (b"1", b"", b"12345678901", "11 bytes"),
+        (b"1", None, None, "neither"),
+        (b"1", 0, None, "not a command"),
+    ],
+)
+def test_a_condition_beyond_the_limits_or_about_nothing_changes_nothing(
+    key: bytes, expected: bytes | int | None, value: bytes | None, says: str
+) -> None:
+    store = KeyValueStore(key_bytes_max=4, value_bytes_max=10)
+    with pytest.raises(InvalidRequest, match=says):
+        store.apply(encode(CompareAndSet(key, expected, value)), AT)
+    assert (store.revision, entries(store)) == (0, [])
+
+
+def test_a_listing_of_before_there_was_a_limit_is_understood() -> None:
+    store = KeyValueStore()
+    put(store, b"a", b"1")
+    assert len(commands.decode_page(store.query(msgspec.msgpack.encode([1, b"", b""]))).entries) == 1
+
+
 @given(st.binary())
 def test_bytes_that_are_no_command_are_refused(junk: bytes) -> None:
     for act in (lambda: KeyValueStore().apply(junk, AT), lambda: KeyValueStore().query(junk)):
@@ -129,7 +183,7 @@ def test_bytes_that_are_no_command_are_refused(junk: bytes) -> None:
         except InvalidRequest:
             continue
         decoded = msgspec.msgpack.decode(junk)
-        assert decoded[0] in (0, 1), f"taken for a command: {junk!r}"
+        assert decoded[0] in (0, 1, 2), f"taken for a command: {junk!r}"
 
 
 def test_a_command_with_unknown_fields_is_refused_rather_than_understood_differently() -> None:
@@ -143,6 +197,9 @@ def test_a_command_with_unknown_fields_is_refused_rather_than_understood_differe
 def test_describe_shows_commands_to_people() -> None:
     assert commands.describe(encode(Put(b"a", bytes(256)))) == "put a=..(256 B)"
     assert commands.describe(encode(Delete("ключ".encode()))) == "delete ключ"
+    assert commands.describe(encode(CompareAndSet(b"a", None, bytes(9)))) == "set a=..(9 B) if missing"
+    assert commands.describe(encode(CompareAndSet(b"a", b"12", None))) == "set a=nothing if ..(2 B)"
+    assert commands.describe(encode(CompareAndSet(b"a", 7, None))) == "set a=nothing if of revision 7"
     assert commands.describe(encode(Put(b"a\n\x1b[2J\xff", b""))) == r"put a\n\x1b[2J\xff=..(0 B)"
     assert commands.describe(encode(Delete(b"k" * 65))) == "delete " + "k" * 64 + ".."
 

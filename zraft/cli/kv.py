@@ -10,7 +10,7 @@ import typer
 
 from zraft.cli.find import find_config
 from zraft.client.client import Client
-from zraft.errors import NotFound
+from zraft.errors import ConfigError, NotFound
 from zraft.machines.kv.commands import KeyValue, printable
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -22,6 +22,8 @@ ConfigFile = Annotated[
 Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS", help="Give up after this long.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Key = Annotated[str, typer.Argument(metavar="KEY")]
+IfValue = Annotated[str | None, typer.Option("--if-value", metavar="OLD", help="Only if that is its value.")]
+IfRevision = Annotated[int | None, typer.Option("--if-revision", min=1, metavar="N", help="Only if put there.")]
 
 
 @app.callback()
@@ -33,14 +35,25 @@ def _kv() -> None:
 def put(
     key: Key,
     value: Annotated[str, typer.Argument(metavar="VALUE", help="- reads it from standard input, byte for byte.")],
+    *,
+    if_absent: Annotated[bool, typer.Option("--if-absent", help="Only if there is no such key.")] = False,
+    if_value: IfValue = None,
+    if_revision: IfRevision = None,
     config_file: ConfigFile = None,
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Set KEY to VALUE; prints the new revision. Before a VALUE that begins with a dash, write --."""
+    """Set KEY to VALUE; prints the new revision. Before a VALUE that begins with a dash, write --.
+
+    With a condition, exit code 1 says that it is false and nothing has changed.
+    """
     raw = sys.stdin.buffer.read() if value == "-" else _raw(value)
+    expected = _expected(if_value, if_revision, if_absent)
     with _client(config_file, timeout) as client:
-        revision = client.kv.put(_raw(key), raw)
+        if if_absent or expected is not None:
+            revision = _compare_and_set(client, key, expected, raw)
+        else:
+            revision = client.kv.put(_raw(key), raw)
     print(json.dumps({**_field("key", _raw(key)), "revision": revision}) if as_json else revision)
 
 
@@ -59,10 +72,22 @@ def get(key: Key, config_file: ConfigFile = None, timeout: Timeout = 5.0, as_jso
 
 
 @app.command()
-def delete(key: Key, config_file: ConfigFile = None, timeout: Timeout = 5.0, as_json: AsJson = False) -> None:
-    """Remove KEY; exit code 1 when there is none."""
+def delete(
+    key: Key,
+    *,
+    if_value: IfValue = None,
+    if_revision: IfRevision = None,
+    config_file: ConfigFile = None,
+    timeout: Timeout = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Remove KEY; exit code 1 when there is none, or a condition is false."""
+    expected = _expected(if_value, if_revision)
     with _client(config_file, timeout) as client:
-        existed = client.kv.delete(_raw(key))
+        if expected is not None:
+            existed = _compare_and_set(client, key, expected, None) > 0
+        else:
+            existed = client.kv.delete(_raw(key))
     if as_json:
         print(json.dumps({**_field("key", _raw(key)), "deleted": existed}))
     if not existed:
@@ -88,6 +113,21 @@ def list_entries(
 
 def _client(config_file: Path | None, timeout_s: float) -> Client:
     return Client(find_config(config_file), timeout_s=timeout_s)
+
+
+def _expected(value: str | None, revision: int | None, absent: bool = False) -> bytes | int | None:
+    """Return the condition as `compare_and_set` takes it; None for that there must be no key, or for none."""
+    if absent + (value is not None) + (revision is not None) > 1:
+        raise ConfigError("--if-absent, --if-value and --if-revision: give one of them; see zraft kv put --help")
+    return revision if value is None else _raw(value)
+
+
+def _compare_and_set(client: Client, key: str, expected: bytes | int | None, value: bytes | None) -> int:
+    revision = client.kv.compare_and_set(_raw(key), expected, value)
+    if revision is None:
+        shown = printable(_raw(key))
+        raise NotFound(f"{shown}: not as expected, and not changed; zraft kv get {shown} --json shows what it is")
+    return revision
 
 
 def _missing(key: str) -> NotFound:

@@ -68,22 +68,49 @@ class KeyValueClient:
         """Do what `delete` does, without waiting."""
         return self._client.submit_command(_MACHINE, self._delete(key), _read_existed)
 
-    def list(self, prefix: str | bytes = b"") -> Entries:
-        """Return all entries whose keys begin with `prefix`, in the order of their keys.
+    def compare_and_set(self, key: str | bytes, expected: bytes | int | None, value: bytes | None) -> int | None:
+        """Set `key` to `value` if it is as expected, in one step.
+
+        Parameters
+        ----------
+        expected
+            Bytes: what the value must be. A number: what the entry's `mod_revision` must be, so that not even a change
+            there and back goes unnoticed. None: the key must not exist.
+        value
+            None removes the key.
+
+        Returns
+        -------
+        int | None
+            The store's revision, which is the `mod_revision` of what was set; None when the key was not as expected, and
+            nothing has changed.
+        """
+        command = self._compare_and_set(key, expected, value)
+        revision: int | None = self._client.command(_MACHINE, command, commands.decode_swapped)
+        return revision
+
+    def submit_compare_and_set(
+        self, key: str | bytes, expected: bytes | int | None, value: bytes | None
+    ) -> "Future[int | None]":
+        """Do what `compare_and_set` does, without waiting."""
+        command = self._compare_and_set(key, expected, value)
+        return self._client.submit_command(_MACHINE, command, commands.decode_swapped)
+
+    def list(self, prefix: str | bytes = b"", limit: int = 0) -> Entries:
+        """Return the entries whose keys begin with `prefix`, in the order of their keys: all, or the first `limit`.
 
         Up to 1 MiB of them are as of one moment. More come in pages: each is linearizable, and what changes between two
         pages shows in the later one alone.
         """
-        return self._client.wait(self.submit_list(prefix))
+        entries: Entries = self._client.query(_MACHINE, *self._list(prefix, limit))
+        return entries
 
-    def submit_list(self, prefix: str | bytes = b"") -> "Future[Entries]":
+    def submit_list(self, prefix: str | bytes = b"", limit: int = 0) -> "Future[Entries]":
         """Do what `list` does, without waiting."""
-        raw = _bytes(prefix)
-        return self._client.submit_query(_MACHINE, _encode(commands.List(raw)), _pages(raw))
+        return self._client.submit_query(_MACHINE, *self._list(prefix, limit))
 
     def _put(self, key: str | bytes, value: bytes) -> bytes:
-        if not isinstance(value, bytes):
-            raise InvalidRequest(f"a value is bytes, not {type(value).__name__}; encode it, or use DistDict")
+        _check_value(value)
         return _encode(commands.Put(self._key(key, value), value))
 
     def _get(self, key: str | bytes) -> bytes:
@@ -91,6 +118,21 @@ class KeyValueClient:
 
     def _delete(self, key: str | bytes) -> bytes:
         return _encode(commands.Delete(self._key(key)))
+
+    def _compare_and_set(self, key: str | bytes, expected: bytes | int | None, value: bytes | None) -> bytes:
+        if expected is None and value is None:
+            raise InvalidRequest(commands.ABOUT_NOTHING)
+        if isinstance(expected, int) and (isinstance(expected, bool) or expected < 1):
+            raise InvalidRequest(f"a revision is a number from 1 on, not {expected}")
+        if expected is not None and not isinstance(expected, int):
+            _check_value(expected)
+        if value is not None:
+            _check_value(value)
+        return _encode(commands.CompareAndSet(self._key(key, value or b""), expected, value))
+
+    def _list(self, prefix: str | bytes, limit: int) -> tuple[bytes, Callable[[bytes], Entries | Again]]:
+        raw = _bytes(prefix)
+        return _encode(commands.List(raw, limit=limit)), _pages(raw, limit)
 
     def _key(self, key: str | bytes, value: bytes = b"") -> bytes:
         """Return the key as bytes; refuse what the cluster would refuse, as far as its limits are known here."""
@@ -110,6 +152,11 @@ def _bytes(key: str | bytes) -> bytes:
     raise InvalidRequest(f"a key is str or bytes, not {type(key).__name__}")
 
 
+def _check_value(value: object) -> None:
+    if not isinstance(value, bytes):
+        raise InvalidRequest(f"a value is bytes, not {type(value).__name__}; encode it, or use DistDict")
+
+
 def _read_value(result: bytes) -> bytes | None:
     entry = commands.decode_entry(result)
     return None if entry is None else entry.value
@@ -119,15 +166,16 @@ def _read_existed(result: bytes) -> bool:
     return commands.decode_deleted(result).existed
 
 
-def _pages(prefix: bytes) -> Callable[[bytes], Entries | Again]:
+def _pages(prefix: bytes, limit: int) -> Callable[[bytes], Entries | Again]:
     """Return a reader that collects the pages of one listing."""
     entries: Entries = []
 
     def read(result: bytes) -> Entries | Again:
         page = commands.decode_page(result)
         entries.extend(page.entries)
-        if not page.more:
+        missing = limit - len(entries)
+        if not page.more or (limit and missing <= 0):
             return entries
-        return Again(_encode(commands.List(prefix, page.entries[-1].key)))
+        return Again(_encode(commands.List(prefix, page.entries[-1].key, max(0, missing))))
 
     return read

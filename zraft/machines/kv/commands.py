@@ -1,15 +1,21 @@
 """What client and machine of the key-value store say to each other, as msgpack.
 
-=========  ==========================================================
-put        the new revision, an int
-delete     a `Deleted`
-get        a `KeyValue`, or nil
-list       a `Page`
-=========  ==========================================================
+===============  ==========================================================
+put              the new revision, an int
+delete           a `Deleted`
+compare-and-set  the new revision, or nil when the key is not as expected
+get              a `KeyValue`, or nil
+list             a `Page`
+===============  ==========================================================
+
+No command's result holds a value: what a batch answers is kept with the session, and must stay small. So whoever wants to
+take a value out reads it, and removes it on the condition that it is still the same.
 
 A field that is not known makes a command invalid instead of being passed over: two versions that understood one
 command differently would drift apart.
 """
+
+from typing import Annotated
 
 import msgspec
 
@@ -34,6 +40,16 @@ class Delete(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1, forb
     key: bytes
 
 
+class CompareAndSet(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2, forbid_unknown_fields=True):
+    """Sets a key, or removes it, if it is as expected; else changes nothing."""
+
+    key: bytes
+    expected: bytes | Annotated[int, msgspec.Meta(ge=1)] | None
+    """Bytes: what its value must be. A number: what its `KeyValue.mod_revision` must be. None: it must not exist."""
+    value: bytes | None
+    """What it becomes; None removes it. Not None when `expected` is: that would be `ABOUT_NOTHING`."""
+
+
 class Get(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0, forbid_unknown_fields=True):
     """Asks for one entry."""
 
@@ -47,6 +63,8 @@ class List(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1, forbid
     """Only keys that begin like this."""
     after: bytes = b""
     """Only keys behind this one: the last of the page before."""
+    limit: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """At most so many; 0 for as many as fit on a page."""
 
 
 class KeyValue(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -80,17 +98,19 @@ class Page(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Whether entries follow; ask again with `after`."""
 
 
-Command = Put | Delete
+Command = Put | Delete | CompareAndSet
 Query = Get | List
 
 encode = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode
 decode_query = msgspec.msgpack.Decoder(Query).decode
 decode_revision = msgspec.msgpack.Decoder(int).decode
+decode_swapped = msgspec.msgpack.Decoder(int | None).decode
 decode_deleted = msgspec.msgpack.Decoder(Deleted).decode
 decode_entry = msgspec.msgpack.Decoder(KeyValue | None).decode
 decode_page = msgspec.msgpack.Decoder(Page).decode
 
+ABOUT_NOTHING = "neither a value nor what is expected: that would change nothing; give one of them"
 _KEY_SHOWN_MAX = 64
 
 
@@ -113,13 +133,22 @@ def describe(command: bytes) -> str:
         return f"not a command of kv ({len(command)} B)"
     if isinstance(decoded, Put):
         return f"put {_shown(decoded.key)}=..({len(decoded.value)} B)"
-    return f"delete {_shown(decoded.key)}"
+    if isinstance(decoded, Delete):
+        return f"delete {_shown(decoded.key)}"
+    becomes = "nothing" if decoded.value is None else f"..({len(decoded.value)} B)"
+    return f"set {_shown(decoded.key)}={becomes} if {_condition(decoded.expected)}"
 
 
 def printable(key: bytes) -> str:
     """Return a key on one line that a terminal can show, whatever is in it."""
     text = key.decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _condition(expected: bytes | int | None) -> str:
+    if expected is None:
+        return "missing"
+    return f"of revision {expected}" if isinstance(expected, int) else f"..({len(expected)} B)"
 
 
 def _shown(key: bytes) -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from zraft.errors import InvalidRequest
 from zraft.machines.kv import commands
-from zraft.machines.kv.commands import Deleted, Get, KeyValue, List, Page, Put
+from zraft.machines.kv.commands import CompareAndSet, Delete, Deleted, Get, KeyValue, List, Page, Put
 from zraft.machines.machine import Applied
 
 _CHUNK_BYTES = 128 << 10
@@ -49,7 +49,10 @@ class KeyValueStore:
             raise InvalidRequest("not a command of kv") from error
         if type(decoded) is Put:
             return self._put(decoded.key, decoded.value)
-        return self._delete(decoded.key)
+        if type(decoded) is Delete:
+            return self._delete(decoded.key)
+        assert type(decoded) is CompareAndSet, "a command that the decoder knows and the store does not"
+        return self._compare_and_set(decoded)
 
     def _put(self, key: bytes, value: bytes) -> bytes:
         if not 0 < len(key) <= self._key_bytes_max or len(value) > self._value_bytes_max:
@@ -71,6 +74,20 @@ class KeyValueStore:
             self._sorted = None
         return _encode(Deleted(existed, self.revision))
 
+    def _compare_and_set(self, command: CompareAndSet) -> bytes:
+        key, value = command.key, command.value
+        if value is None and command.expected is None:
+            raise InvalidRequest(commands.ABOUT_NOTHING)
+        why = commands.why_invalid(key, value or b"", self._key_bytes_max, self._value_bytes_max)
+        if why is not None:
+            raise InvalidRequest(why)
+        if not _is_as_expected(self._entries.get(key), command.expected):
+            return _encode(None)
+        if value is not None:
+            return self._put(key, value)
+        self._delete(key)
+        return _encode(self.revision)
+
     def query(self, query: bytes) -> bytes:
         """Answer a `commands.Query`."""
         try:
@@ -80,9 +97,10 @@ class KeyValueStore:
         if type(decoded) is Get:
             return _encode(self._entries.get(decoded.key))
         assert type(decoded) is List, "a query that the decoder knows and the store does not"
-        return _encode(self._page(decoded.prefix, decoded.after))
+        return _encode(self._page(decoded))
 
-    def _page(self, prefix: bytes, after: bytes) -> Page:
+    def _page(self, query: List) -> Page:
+        prefix, after, limit = query.prefix, query.after, query.limit
         if self._sorted is None:
             self._sorted = sorted(self._entries)
         keys = self._sorted
@@ -90,7 +108,7 @@ class KeyValueStore:
         entries: list[KeyValue] = []
         size = 0
         while at < len(keys) and keys[at].startswith(prefix):
-            if size >= commands.PAGE_BYTES_MAX:
+            if size >= commands.PAGE_BYTES_MAX or (limit and len(entries) == limit):
                 return Page(entries, self.revision, True)
             entry = self._entries[keys[at]]
             entries.append(entry)
@@ -115,6 +133,12 @@ class KeyValueStore:
         for chunk in remaining:
             entries.update((entry.key, entry) for entry in _decode_entries(chunk))
         self.revision, self._entries, self._sorted = revision, entries, None
+
+
+def _is_as_expected(entry: KeyValue | None, expected: bytes | int | None) -> bool:
+    if entry is None or expected is None:
+        return entry is None and expected is None
+    return entry.mod_revision == expected if isinstance(expected, int) else entry.value == expected
 
 
 _decode_entries = msgspec.msgpack.Decoder(list[KeyValue]).decode
