@@ -8,7 +8,8 @@ import re
 from typing import Any
 
 import pytest
-from cluster_rig import Clusters, eventually
+from awaiting import eventually
+from cluster_rig import Clusters
 
 from zraft.client.client import Client
 

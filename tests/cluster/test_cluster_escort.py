@@ -12,7 +12,8 @@ import termios
 from typing import Any
 
 import pytest
-from cluster_rig import PATIENCE_S, ZRAFT, Clusters, eventually
+from awaiting import PATIENCE_S, eventually
+from cluster_rig import ZRAFT, Clusters
 
 pytestmark = pytest.mark.processes
 

@@ -9,7 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from cluster_rig import ROOT, Clusters, eventually
+from awaiting import eventually
+from cluster_rig import ROOT, Clusters
 
 from zraft import config
 

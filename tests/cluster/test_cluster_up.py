@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cluster_rig import Clusters, eventually
+from awaiting import eventually
+from cluster_rig import Clusters
 
 pytestmark = pytest.mark.processes
 

@@ -5,7 +5,8 @@ import subprocess
 import time
 
 import pytest
-from cluster_rig import ZRAFT, Clusters, alive, eventually
+from awaiting import alive, eventually
+from cluster_rig import ZRAFT, Clusters
 
 pytestmark = pytest.mark.processes
 

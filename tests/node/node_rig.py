@@ -8,41 +8,22 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import zmq
+from awaiting import PATIENCE_S, eventually
 
 from zraft import config
 from zraft.codec import REPLY_KINDS, Codec
 from zraft.requests import OpenSession, Outcome, Reply, StatusRequest
 
-PATIENCE_S = 20.0
-"""How long a test waits for an event before it fails: long, since it never waits longer than the event takes."""
 ROOT = Path(__file__).parents[2]
 ENDS = ("peer", "client", "events")
 MARK = "LC_NODE_RIG"
 """A variable that everything started here inherits, guards and scripts too."""
-
-
-def eventually(what: str, condition: Callable[[], Any], within_s: float = PATIENCE_S) -> Any:
-    """Wait until `condition` gives something true, and return that."""
-    deadline = time.monotonic() + within_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
-        time.sleep(0.01)
-    return found
-
-
-def alive(pid: int) -> bool:
-    """Tell whether a process runs; one that has ended and was not collected does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def children(pid: int) -> list[int]:

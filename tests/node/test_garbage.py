@@ -15,7 +15,8 @@ from typing import Any
 import noise
 import pytest
 import zmq
-from node_rig import NodeRig, eventually
+from awaiting import eventually
+from node_rig import NodeRig
 
 from zraft import events
 from zraft.codec import PEER_KINDS, REQUEST_KINDS, Codec

@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 import zmq
-from node_rig import NodeProcess, NodeRig, alive, children, eventually
+from awaiting import alive, eventually
+from node_rig import NodeProcess, NodeRig, children
 
 from zraft.machines.kv.commands import Get, Put, decode_entry, encode
 from zraft.requests import Batch, Commands, Hello, Outcome, Queries, RecentEvents

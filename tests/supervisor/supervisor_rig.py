@@ -6,33 +6,16 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from awaiting import PATIENCE_S, alive, eventually
 
 from zraft import config
 from zraft.hooks import linux
 from zraft.supervisor.control import Line, Reply
 
-PATIENCE_S = 15.0
 HERE = Path(__file__).parent
-
-
-def eventually(what: str, condition: Callable[[], Any], within_s: float = PATIENCE_S) -> Any:
-    """Wait until the condition gives something true, and return that."""
-    deadline = time.monotonic() + within_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
-        time.sleep(0.01)
-    return found
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 class FakeCluster:

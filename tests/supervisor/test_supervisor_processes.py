@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from supervisor_rig import FakeCluster, alive, eventually
+from awaiting import alive, eventually
+from supervisor_rig import FakeCluster
 
 from zraft.errors import ConfigError, InvalidRequest, NotFound, Unavailable
 from zraft.hooks import linux
