@@ -118,6 +118,7 @@ def test_a_long_listing_comes_in_pages_and_a_full_reply_defers_the_rest(cluster:
     for future in [kv.submit_put(f"{number:02}", value) for number in range(20)]:
         future.result()
     assert [entry.key for entry in kv.list()] == [b"%02d" % number for number in range(20)]
+    assert [entry.key for entry in kv.list(limit=17)] == [b"%02d" % number for number in range(17)]
     assert len(cluster.of(requests.Queries)) > 5
     leader = cluster.nodes["n1"]
     leader.hold = True

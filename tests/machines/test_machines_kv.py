@@ -13,7 +13,8 @@ from zraft.machines.kv.store import KeyValueStore
 from zraft.machines.machine import Applied
 
 AT = Applied(1, 1, 0, 1, "n1", None)
-KEYS = st.binary(min_size=1, max_size=2)
+KEY_LIST = [b"\x00", b"a", b"a\x00", b"aa", b"ab", b"b", b"\xff", b"\xffa", b"\xff\xff"]
+KEYS = st.sampled_from(KEY_LIST)
 VALUES = st.binary(max_size=1)
 encode = commands.encode
 
@@ -82,7 +83,7 @@ class AgainstADict(RuleBasedStateMachine):
         new = self.model.get(key)
         self.compare_and_set(key, new and new.mod_revision, value)
 
-    @rule(prefix=st.binary(max_size=2), limit=st.integers(0, 5))
+    @rule(prefix=st.sampled_from([b"", b"c", *KEY_LIST]), limit=st.integers(0, 5))
     def list(self, prefix: bytes, limit: int) -> None:
         expected = [self.model[key] for key in sorted(self.model) if key.startswith(prefix)]
         assert entries(self.store, prefix) == expected
