@@ -54,12 +54,12 @@ def events(
             raise ConfigError(f"--kind: no event of the kind {each!r} is recorded; there are {_KINDS}")
     endpoints = {name: config.node(name).client for name in chosen(config, node or [])}
     past = read_past(config.cluster_id, endpoints, kinds=kinds, since_ms=_since(since), timeout_s=timeout)
-    for note in past.notes():
-        print_note(note)
     if len(past.silent) == len(endpoints) and not follows:
         raise Unavailable(
             f"none of {', '.join(endpoints)} answers ({config.path}); start the cluster with zraft cluster up"
         )
+    for note in past.notes():
+        print_note(note)
     shown = _Shown(max(map(len, endpoints)), as_json=as_json)
     if as_json and not follows:
         print(f"[{','.join(map(lines.as_json, merged(past.streams)))}]")
