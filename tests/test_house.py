@@ -59,7 +59,17 @@ RAFT_STEPS = [
 GROUND = {"seams", "config", "codec", "storage", "machines", "hooks", "events", "requests"}
 """Rooms that see of `raft/` at most its nouns."""
 NOUNS = {"raft.types", "raft.messages", "raft.ready"}
-SOCKET_ROOMS = {"transport", "node", "endpoints", "frames", "client", "monitor", "supervisor", "cli.requirements"}
+SOCKET_ROOMS = {
+    "transport",
+    "node",
+    "endpoints",
+    "frames",
+    "socketoptions",
+    "client",
+    "monitor",
+    "supervisor",
+    "cli.requirements",
+}
 """On the server's side transport and node, with what they bind and send by; and whoever speaks to servers."""
 UNSEEN: list[tuple[set[str], set[str]]] = [
     (GROUND, {"replica", "serving", "upkeep", "node", "transport", "supervisor", "client", "monitor", "cli"}),

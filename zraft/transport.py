@@ -23,6 +23,7 @@ from zraft.errors import ProtocolError
 from zraft.raft.messages import Message, flaw
 from zraft.raft.types import NodeId
 from zraft.requests import Reply
+from zraft.socketoptions import BOUNDED, CONNECTING, ON_TCP, SocketOptions, is_tcp, put
 
 PEER_QUEUE_MAX = 1_000
 """Messages that wait for one peer; at the mark the DEALER refuses, and the core probes again."""
@@ -43,26 +44,10 @@ subscriber's handshake needs 25 bytes, so it is never cut.
 _UNBIND_MS_MAX = 1_000
 """How long the I/O thread may take to let go of an endpoint; it takes a few milliseconds."""
 
-SocketOptions = dict[int, int | bytes]
-
-_BOUNDED: SocketOptions = {
-    zmq.MAXMSGSIZE: codec.FRAME_BYTES_MAX,
-    zmq.HANDSHAKE_IVL: 3_000,
-}
-ON_TCP: SocketOptions = {
-    zmq.HEARTBEAT_IVL: 1_000,
-    zmq.HEARTBEAT_TIMEOUT: 3_000,
-    zmq.HEARTBEAT_TTL: 3_000,
-    zmq.TCP_KEEPALIVE: 1,
-    zmq.TCP_KEEPALIVE_IDLE: 60,
-    zmq.TCP_KEEPALIVE_INTVL: 30,
-    zmq.TCP_KEEPALIVE_CNT: 3,
-}
-"""Besides, on tcp endpoints: on ipc the kernel itself tells of an end that has died, and one that is paused lives."""
 ON_IPC: SocketOptions = {zmq.RECONNECT_IVL_MAX: 250}
 """Besides, on ipc endpoints: to try again costs nothing there, and a node that returns is fed at once."""
 PEERS_IN: SocketOptions = (
-    _BOUNDED
+    BOUNDED
     | {
         zmq.ROUTER_MANDATORY: 1,
         zmq.ROUTER_HANDOVER: 1,  # A peer that connects anew must not wait until its old pipe is found dead. We answer nobody here.
@@ -71,22 +56,25 @@ PEERS_IN: SocketOptions = (
         zmq.SNDHWM: 1,
     }
 )
-PEER_OUT: SocketOptions = _BOUNDED | {
-    zmq.IMMEDIATE: 1,
-    zmq.LINGER: 0,
-    zmq.SNDHWM: PEER_QUEUE_MAX,
-    zmq.RCVHWM: 1,
-    zmq.RECONNECT_IVL: 50,
-    zmq.RECONNECT_IVL_MAX: 1_000,
-    zmq.CONNECT_TIMEOUT: 2_000,
-}
-CLIENTS: SocketOptions = _BOUNDED | {
+PEER_OUT: SocketOptions = (
+    BOUNDED
+    | CONNECTING
+    | {
+        zmq.IMMEDIATE: 1,
+        zmq.LINGER: 0,
+        zmq.SNDHWM: PEER_QUEUE_MAX,
+        zmq.RCVHWM: 1,
+        zmq.RECONNECT_IVL: 50,
+        zmq.RECONNECT_IVL_MAX: 1_000,
+    }
+)
+CLIENTS: SocketOptions = BOUNDED | {
     zmq.ROUTER_MANDATORY: 1,
     zmq.LINGER: 500,
     zmq.RCVHWM: 1_000,
     zmq.SNDHWM: CLIENT_QUEUE_MAX,
 }
-EVENTS: SocketOptions = _BOUNDED | {
+EVENTS: SocketOptions = BOUNDED | {
     zmq.XPUB_VERBOSE: 1,
     zmq.MAXMSGSIZE: _SUBSCRIPTION_BYTES_MAX,
     zmq.LINGER: 500,
@@ -295,9 +283,7 @@ class Transport:
 
     def _socket(self, kind: int, options: SocketOptions, endpoint: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
-        options = options | (ON_TCP if endpoint.startswith("tcp://") else ON_IPC)
-        for option, value in options.items():  # Before bind and connect: most act only then.
-            socket.set(option, value)
+        put(socket, options | (ON_TCP if is_tcp(endpoint) else ON_IPC))
         return socket
 
     def _bound(self, kind: int, options: SocketOptions, endpoint: str, purpose: str) -> zmq.Socket[bytes]:

@@ -16,7 +16,8 @@ from zraft.codec import Codec
 from zraft.config import Node
 from zraft.raft.messages import Heartbeat, Message
 from zraft.requests import Hello
-from zraft.transport import PEER_OUT, SocketOptions, Transport
+from zraft.socketoptions import SocketOptions
+from zraft.transport import PEER_OUT, Transport
 
 CLUSTER_ID = 0xC0FFEE
 PATIENCE_S = 15.0

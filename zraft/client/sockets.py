@@ -2,7 +2,7 @@
 
 import zmq
 
-from zraft.codec import FRAME_BYTES_MAX
+from zraft.socketoptions import BOUNDED, CONNECTING, ON_TCP, SocketOptions, is_tcp, put
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
@@ -37,23 +37,16 @@ def dealer(
         The first and the longest pause between two attempts to connect.
     """
     socket: Socket = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.IMMEDIATE, int(wait_for_connection))
-    socket.setsockopt(zmq.LINGER, linger_ms)
-    socket.setsockopt(zmq.SNDHWM, MESSAGES_MAX)
-    socket.setsockopt(zmq.RCVHWM, MESSAGES_MAX)
-    socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
-    socket.setsockopt(zmq.RECONNECT_IVL, reconnect_ms[0])
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, reconnect_ms[1])
-    socket.setsockopt(zmq.HANDSHAKE_IVL, 3_000)
-    socket.setsockopt(zmq.CONNECT_TIMEOUT, 2_000)
-    if endpoint.startswith("tcp://"):
-        socket.setsockopt(zmq.HEARTBEAT_IVL, 1_000)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3_000)
-        socket.setsockopt(zmq.HEARTBEAT_TTL, 3_000)
-        socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
-        socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 60)
-        socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 30)
-        socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+    options = BOUNDED | CONNECTING | (ON_TCP if is_tcp(endpoint) else {})
+    chosen: SocketOptions = {
+        zmq.IMMEDIATE: int(wait_for_connection),
+        zmq.LINGER: linger_ms,
+        zmq.SNDHWM: MESSAGES_MAX,
+        zmq.RCVHWM: MESSAGES_MAX,
+        zmq.RECONNECT_IVL: reconnect_ms[0],
+        zmq.RECONNECT_IVL_MAX: reconnect_ms[1],
+    }
+    put(socket, options | chosen)
     try:
         socket.connect(endpoint)
     except zmq.ZMQError:

@@ -15,12 +15,13 @@ from zmq.utils.monitor import recv_monitor_message
 
 from zraft import events, requests
 from zraft.client.sockets import Context, Socket, dealer
-from zraft.codec import FRAME_BYTES_MAX, REPLY_KINDS, Codec
+from zraft.codec import REPLY_KINDS, Codec
 from zraft.config import Config, Node
 from zraft.errors import ProtocolError
 from zraft.events import Event
 from zraft.monitor.feed import Feed, Passage
 from zraft.raft.types import NodeId
+from zraft.socketoptions import BOUNDED, CONNECTING, ON_TCP, SocketOptions, is_tcp, put
 
 RECONNECT_MS = (50, 200)
 """First and longest pause between attempts: a node that is back shall be seen at once, and monitors are few."""
@@ -176,18 +177,13 @@ class Sources:
 def subscription(context: Context, endpoint: str, topics: Iterable[bytes]) -> Socket:
     """Open a SUB socket for `endpoint`, every setting chosen; to connect it is left to the caller."""
     socket: Socket = context.socket(zmq.SUB)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.RCVHWM, _QUEUE_MAX)
-    socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
-    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS[0])
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MS[1])
-    socket.setsockopt(zmq.HANDSHAKE_IVL, 3_000)
-    socket.setsockopt(zmq.CONNECT_TIMEOUT, 2_000)
-    if endpoint.startswith("tcp://"):
-        # The node's I/O thread answers: this frees dead connections, and proves nothing about the node.
-        socket.setsockopt(zmq.HEARTBEAT_IVL, 1_000)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3_000)
-        socket.setsockopt(zmq.HEARTBEAT_TTL, 3_000)
+    chosen: SocketOptions = {
+        zmq.LINGER: 0,
+        zmq.RCVHWM: _QUEUE_MAX,
+        zmq.RECONNECT_IVL: RECONNECT_MS[0],
+        zmq.RECONNECT_IVL_MAX: RECONNECT_MS[1],
+    }
+    put(socket, BOUNDED | CONNECTING | (ON_TCP if is_tcp(endpoint) else {}) | chosen)
     for topic in topics:
         socket.setsockopt(zmq.SUBSCRIBE, topic)
     return socket
