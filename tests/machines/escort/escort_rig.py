@@ -20,6 +20,7 @@ from zraft.machines.escort.store import Escort
 from zraft.machines.machine import Applied, Errand
 from zraft.raft.types import Ballot, Membership, NodeId
 
+ERRANDS_MAX = 1_000
 Deed = Callable[[Escort], object]
 
 
@@ -122,7 +123,10 @@ class Troop:
     def attend(self) -> list[int]:
         """Carry out all errands, letting time pass as they need it; return the times of those that had to be waited for."""
         times = []
+        errands = 0
         while (errand := self.wish()) is not None:
+            errands += 1
+            assert errands < ERRANDS_MAX, "it asks for errands for ever"
             if errand.due_ms > self.now:
                 self.now = errand.due_ms
                 times.append(self.now)

@@ -71,6 +71,16 @@ def test_all_places_are_reached_by_the_dice() -> None:
     assert drawn == {coordinate * SCALE for coordinate in range(-50, 51)}
 
 
+def test_no_two_get_the_same_place_however_many_they_are() -> None:
+    troop = Troop(*(f"n{number}" for number in range(1_000)))
+    troop.elect("n0")
+    errand = troop.wish()
+    assert errand is not None
+    place = commands.decode_command(errand.command)
+    assert isinstance(place, Place)
+    assert len({(0, 0), *place.offsets.values()}) == 1_000
+
+
 def test_the_dice_are_in_the_command_and_nowhere_else(troop: Troop) -> None:
     """A second leader's draw comes too late, and the first in the log holds."""
     troop.join(*FIVE, "n6")
