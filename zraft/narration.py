@@ -28,6 +28,7 @@ _LINES: dict[str, tuple[str, str]] = {
     "leader_reset": ("INFO", "leader reset: follows {leader}"),
     "round_lost": ("WARNING", "heartbeat round lost: no quorum answered round {round} before the next"),
     "data_lost": ("ERROR", "{node} has lost its data: zraft member replace {node}"),
+    "data_back": ("INFO", "{node} is back with its data, and counts again"),
     "strange": ("WARNING", "dropped a strange message from {source}: {reason}"),
     "membership": ("INFO", "registers the data directories of {registered}"),
     "transfer": ("INFO", "handover to {target}: {outcome}"),

@@ -127,8 +127,6 @@ class Replica:
         """Whether hooks know that this node leads and has applied its no-op."""
         self._reason = "startup"
         """Why role or term are what they are."""
-        self._warnings: dict[str, str] = {}
-        """What an operator should know, by subject."""
         self.deadline = self.raft.deadline
         """When to turn, if nothing happens before."""
         self.busy = False
@@ -269,9 +267,6 @@ class Replica:
         return Standing(raft.role.name, raft.term, raft.leader, raft.is_established, raft.log.commit_index, reason)
 
     def _tell(self, note: Note) -> None:
-        if note.kind == "data_lost":
-            node = note.data["node"]
-            self._warnings[f"data_lost {node}"] = f"{node} has lost its data: zraft member replace {node}"
         level, text = line(note)
         self._log(level, text)
         told = narration.event(note)
@@ -296,10 +291,15 @@ class Replica:
             last_index=raft.log.last_index,
             election_timer_ms=self._election_timer_ms(),
             election_timeout_ms=int(role.timeout_ms),
-            warnings=list(self._warnings.values()),
+            warnings=self._warnings(),
             log=[self._view(raft.log.entry(index)) for index in shown[:ENTRIES_SHOWN_MAX]],
             **self._host.health(),
         )
+
+    def _warnings(self) -> list[str]:
+        """Return what a leader knows to be wrong now; others hear of nobody but the leader."""
+        lost = self.raft.role.lost if isinstance(self.raft.role, Leader) else ()
+        return [line(Note("data_lost", {"node": node}))[1] for node in sorted(lost)]
 
     def publish_status(self) -> None:
         """Publish what `status` says."""

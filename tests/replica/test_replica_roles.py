@@ -1,6 +1,7 @@
 """What follows from a change of role: hooks, events, lines and warnings, each in its time."""
 
 import pytest
+from crashfs import CrashFS
 from virtual_cluster import VirtualCluster, VirtualNode
 
 from zraft.raft.types import Role
@@ -239,6 +240,45 @@ def test_a_node_that_comes_back_blank_counts_for_nothing_and_everybody_can_see_w
     assert cluster.answer(asked) is None, "the blank node was counted"
     other.paused = False
     assert cluster.answered(asked).outcome in (Outcome.DONE, Outcome.UNKNOWN)
+
+
+def blanked(cluster: VirtualCluster, leader: VirtualNode) -> tuple[VirtualNode, VirtualNode, CrashFS]:
+    """Let one follower come back blank, until the leader warns of it; return it, the other one, and its true disk."""
+    session = cluster.open_session(leader)
+    blank, other = (node for node in cluster.nodes.values() if node is not leader)
+    cluster.answered(cluster.put(leader, session, b"k"))
+    cluster.settled()
+    blank.kill()
+    disk = blank.fs
+    blank.wipe()
+    blank.start()
+    cluster.until(lambda: leader.replica.status().warnings, "the leader notices")
+    return blank, other, disk
+
+
+def test_a_node_whose_disk_is_found_again_counts_again_and_nobody_is_warned(cluster: VirtualCluster) -> None:
+    leader = cluster.settled()
+    term = leader.term
+    blank, other, disk = blanked(cluster, leader)
+    blank.kill()
+    blank.fs = disk
+    blank.start()
+    cluster.until(lambda: not leader.replica.status().warnings, "the leader notices that, too")
+    assert leader.lines.count(("INFO", f"{blank.id} is back with its data, and counts again")) == 1
+    other.paused = True
+    asked = cluster.put(leader, cluster.open_session(leader), b"k2")
+    assert cluster.answered(asked).outcome == Outcome.DONE
+    assert (leader.role, leader.term) == (Role.LEADER, term)
+
+
+def test_only_a_leader_warns_of_others(cluster: VirtualCluster) -> None:
+    leader = cluster.settled()
+    blank, other, _ = blanked(cluster, leader)
+    leader.replica.hand_over()
+    cluster.until(lambda: other.replica.status().warnings, "the next leader notices")
+    assert other.role == Role.LEADER
+    assert other.replica.status().warnings == [f"{blank.id} has lost its data: zraft member replace {blank.id}"]
+    assert leader.replica.status().warnings == []
 
 
 # -- much to do --------------------------------------------------------------------------------------------------------

@@ -103,8 +103,14 @@ class Leader:
     def step(self, source: NodeId, message: Message) -> None:
         """Handle a follower's answer."""
         progress = self.progress.get(source)
-        if progress is None or source in self.lost:
+        if progress is None:
             return
+        if source in self.lost:
+            if not isinstance(message, HeartbeatResponse | AppendEntriesResponse):
+                return
+            # It bears the registered data directory's name, or it had not come this far: what that holds counts again.
+            self.lost.remove(source)
+            self.state.note("data_back", node=source)
         match message:
             case HeartbeatResponse():
                 self._meet(source, message.disk_id)

@@ -11,7 +11,7 @@ class Note(msgspec.Struct, frozen=True):
 
     kind: str
     """pre_vote_requested, vote_requested, vote_granted, vote_refused, majority_won, candidacy_lost, term_update,
-    outdated_term, leader_reset, round_lost, data_lost, strange, transfer or membership."""
+    outdated_term, leader_reset, round_lost, data_lost, data_back, strange, transfer or membership."""
     data: dict[str, int | str | bool | tuple[NodeId, ...] | None]
     """Its particulars, by name."""
 
