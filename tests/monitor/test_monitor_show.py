@@ -2,6 +2,7 @@
 
 import json
 
+from zraft import events
 from zraft.events import Event
 from zraft.monitor import lines, table
 from zraft.monitor.screen import Screen
@@ -43,12 +44,35 @@ def test_each_kind_says_what_happened():
         "4 messages dropped on the peer socket; the last: magic"
     )
     assert what("stopping", reason="SIGTERM") == "SIGTERM"
+    assert what("started", version="0.1.0", pid=7, entries=12) == "zraft 0.1.0 (pid 7), 12 entries recovered"
+    won = {"votes_for": ["n1", "n2"], "votes_against": [], "expected": ["n1", "n2", "n3"], "cause": "timeout"}
+    assert what("candidacy", outcome="won", term=3, duration_ms=12, **won) == (
+        "won in term 3, 12 ms after timeout; for n1 n2; of n1 n2 n3"
+    )
+    assert what("membership", index=4, voters=["n1"], outgoing=[], learners=["n2"], registered=["n1"]) == (
+        "voters n1; learners n2; registered n1"
+    )
+    assert what("transfer", target="n2", done=True) == "to n2: told to take over"
+    assert what("transfer", target="n2", done=False) == "to n2: given up"
+    assert what("data_lost", node="n2") == "n2 has lost its data"
+    assert what("heartbeat", what="sent", peer="n2", round=7) == "sent to n2, round 7"
+    assert what("heartbeat", what="received", peer="n2", round=7) == "received from n2, round 7"
     assert what("novel", a=1, b=2) == "a=1 b=2"
 
 
+def test_what_repeats_itself_is_not_shown_to_people():
+    assert {kind for kind in events.KINDS if not lines.is_shown(event(kind))} == {"status", "heartbeat"}
+
+
 def test_an_event_without_its_data_is_still_one_line():
-    for kind in ("role", "entry", "hook", "vote", "rejected", "stopping", "log", "status"):
+    for kind in events.KINDS:
         assert "\n" not in lines.as_text(event(kind))
+
+
+def test_a_line_may_have_its_date():
+    assert lines.as_text(event("log", message="hello"), dated=True).startswith("2023-11-14T22:13:20.123Z n1 t3 ")
+    far = Event(1, "c", "n1", "00", 7, 1 << 62, 3, "leader", "log", {})
+    assert lines.as_text(far, dated=True).startswith("9999-12-31T23:59:59.999Z ")
 
 
 def test_what_others_wrote_stays_on_its_line_and_moves_no_cursor():

@@ -16,8 +16,8 @@ ENDINGS = {"transfer": {"transfer"}, "kill": {"timeout"}, "pause": {"timeout", "
 
 
 def how(number: int) -> str:
-    """Say how the next election is forced: mostly by a transfer, for that is quick."""
-    return {1: "kill", 3: "pause"}.get(number % 10, "transfer")
+    """Say how the next election is forced: mostly by a transfer, and seldom by a kill, for each delays the next restart."""
+    return "kill" if number % 25 == 1 else "pause" if number % 10 == 3 else "transfer"
 
 
 def force(cluster: Cluster, led: Led, way: str) -> Led:

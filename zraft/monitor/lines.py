@@ -8,8 +8,8 @@ from zraft.events import Event
 from zraft.moments import iso
 from zraft.printable import one_line
 
-UNSHOWN = frozenset(("status",))
-"""Kinds that the table shows, and that would only be noise as a line every second."""
+UNSHOWN = frozenset(("status", "heartbeat"))
+"""Kinds that would only be noise: the table shows the one every second, and the other may come hundreds of times in one."""
 
 
 def is_shown(event: Event) -> bool:

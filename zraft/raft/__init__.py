@@ -90,7 +90,8 @@ Counting copies proves that an entry is *held*, and not that nobody with a bette
 for entries of its **own term** only (`Leader.maybe_commit`). Had n1 got ``3@4`` to n2 and n3, then n5 could have won
 no majority, for 4 is newer than 3; ``3@4`` would have been safe, and with it everything before it. This is why a
 leader's first act is to append an entry that says nothing, the *no-op*: without it, a quiet leader could never commit
-what it inherited.
+what it inherited. Nothing, that is, to the protocol: for people it bears the `Ballot` by which the leader was elected, so
+that the log holds its own history.
 
 Followers learn the commit index from the leader's messages, and take it no further than the last entry that *this*
 message has verified (paper figure 2, rule 5): what lies behind that may be a leftover that only looks committed.
