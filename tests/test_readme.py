@@ -48,7 +48,7 @@ def run(place: Path, *words: str) -> str:
 
 @pytest.mark.processes
 def test_the_python_example(place: Path) -> None:
-    (example,) = blocks("python")
+    (example,) = [block for block in blocks("python") if "DistDict" in block]
     printed = run(place, sys.executable, "-c", example).splitlines()
     assert printed[0] == "b'1'"
     assert "create_revision" in printed[1]
@@ -87,6 +87,23 @@ def test_the_commands_of_the_escort(place: Path) -> None:
     example = "zraft escort positions --json; zraft escort history --json"
     positions, history = map(json.loads, run(place, "sh", "-e", "-c", example).splitlines())
     assert all(f'"{key}"' in commands for key in (*positions[0], *history[0])), "the keys are those of the README"
+
+
+@pytest.mark.processes
+def test_the_state_machine_of_ones_own(place: Path) -> None:
+    machine, use = [block for block in blocks("python") if "tickets" in block]
+    assert len(machine.splitlines()) <= 40
+    (start,) = [block for block in blocks("sh") if "ZRAFT_MACHINES" in block]
+    home = place / "shop"
+    home.mkdir()
+    (home / "tickets.py").write_text(machine)
+    # The tests need no zraft that is installed: the checkout goes on the path as well.
+    run(place, "sh", "-e", "-c", "cd shop\n" + start.replace('"$PWD"', f'"$PWD:{ROOT}"'))
+    try:
+        printed = run(place, "sh", "-c", 'cd shop && exec "$@"', "sh", sys.executable, "-c", use).splitlines()
+        assert printed == ["b'1' b'2' b'1'", """b'{"Ada": 1, "Bob": 2}'"""]
+    finally:
+        run(place, "sh", "-c", "cd shop && zraft cluster down")
 
 
 def test_the_one_command_that_passes_the_tests_is_the_one_that_continuous_integration_runs() -> None:

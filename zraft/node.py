@@ -26,7 +26,7 @@ from zraft.hooks import linux
 from zraft.hooks.configured import check_scripts, hook_settings
 from zraft.hooks.decide import HookScheduler
 from zraft.hooks.process import GuardProcess
-from zraft.machines.mounts import DESCRIBERS, mounted
+from zraft.machines.mounts import mount
 from zraft.machines.sessions import Machines
 from zraft.raft.state import Settings
 from zraft.raft.types import Membership, NodeId
@@ -69,7 +69,7 @@ class Node:
     Raises
     ------
     ConfigError
-        A hook script can't be run, an endpoint or the data directory is taken.
+        A hook script can't be run, a machine can't be mounted, an endpoint or the data directory is taken.
     StorageError
         The data directory is damaged, foreign or can't be used.
     """
@@ -82,6 +82,7 @@ class Node:
         self._started_at = self._clock.now_ms()
         self._boot_id = events.new_boot_id()
         check_scripts(config)
+        self._mounted, self._describers = mount(config)
         self._guard = GuardProcess(config.hooks.grace_ms)
         self._rejected = Rejections(self._clock.now_ms)
         self._storage = self._open_storage()
@@ -143,19 +144,18 @@ class Node:
             wall_ms_at_zero=self._clock.wall_ms() - int(self._clock.now_ms()),
         )
         seed = secrets.randbits(64)
-        limits = config.limits
         return Replica(
             settings,
             Recovered(recovered.hard_state, recovered.entries),
             Membership(tuple(node.id for node in config.nodes)),
             world=World(self._clock, random.Random(seed), self._transport, self._disk, self._guard),  # noqa: S311
             machines=Machines(
-                mounted(key_bytes_max=limits.key_bytes_max, value_bytes_max=limits.value_bytes_max),
+                self._mounted,
                 ttl_ms=config.sessions.ttl_ms,
                 count_max=config.sessions.count_max,
                 on_failure=lambda name, error: logger.error("the machine {} failed: {!r}", name, error),
             ),
-            describers=DESCRIBERS,
+            describers=self._describers,
             scheduler=self._scheduler,
             publisher=self._publisher,
             host=self,

@@ -168,6 +168,9 @@ class Serving:
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             self._refuse(client, request.id, Outcome.INVALID, f"not a batch of commands: {error}")
             return
+        if not self._machines.has(batch.machine):
+            self._refuse(client, request.id, Outcome.INVALID, f"no machine {batch.machine!r} is mounted")
+            return
         self._propose(client, request.id, EntryKind.COMMAND, data, now, batch=batch)
 
     def _propose(

@@ -23,7 +23,8 @@ ELSEWHERE = {
 
 
 def test_it_has_every_section_and_every_option():
-    assert CONTENT.keys() == SECTIONS.keys() | {"nodes"}
+    assert CONTENT.keys() == SECTIONS.keys() | {"nodes", "machines"}
+    assert CONTENT["machines"] == {}
     assert {f"{section}.{key}" for section in SECTIONS for key in CONTENT[section]} == OPTIONS.keys()
 
 
@@ -49,7 +50,7 @@ def test_the_default_of_an_option_that_points_elsewhere_is_stated(key):
     assert f"Default: {default}\n" in TEXT
 
 
-@pytest.mark.parametrize("name", [*_OTHER_NAMES, "ZRAFT_CONTAINER_PORT", "ZRAFT_NODES"])
+@pytest.mark.parametrize("name", [*_OTHER_NAMES, "ZRAFT_CONTAINER_PORT", "ZRAFT_NODES", "ZRAFT_MACHINES"])
 def test_every_other_variable_is_documented(name):
     assert name in TEXT
 

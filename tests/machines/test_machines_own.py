@@ -5,6 +5,7 @@ from random import Random
 import msgspec
 import pytest
 
+from zraft.errors import ConfigError
 from zraft.machines.kv.store import KeyValueStore
 from zraft.machines.machine import Applied, Errand
 from zraft.machines.sessions import Machines, Result
@@ -63,8 +64,11 @@ def test_a_command_of_the_clusters_own_is_applied_whenever_it_comes_and_leaves_n
     assert len(node.machines.sessions) == 0
 
 
-def test_a_command_of_the_clusters_own_for_nobody_is_invalid(node: Node) -> None:
-    assert node.apply(EntryKind.COMMAND, encode(Batch(0, 0, "nobody", [b"a"]))).outcome == Outcome.INVALID
+def test_a_command_of_the_clusters_own_for_a_machine_that_is_not_mounted_stops_the_node(node: Node) -> None:
+    with pytest.raises(
+        ConfigError, match="entry 2 of the log is for the machine 'nobody', which this node does not have"
+    ):
+        node.apply(EntryKind.COMMAND, encode(Batch(0, 0, "nobody", [b"a"])))
     assert not node.eager.seen
 
 

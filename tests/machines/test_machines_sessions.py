@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from zraft.errors import InvalidRequest, StorageError
+from zraft.errors import ConfigError, InvalidRequest, StorageError
 from zraft.machines import sessions
 from zraft.machines.kv.store import KeyValueStore
 from zraft.machines.machine import Applied
@@ -229,8 +229,17 @@ def test_what_cannot_be_decoded_or_carried_out_is_invalid_and_changes_nothing() 
     for data in (b"", b"\xc1", encode([1, 2]), encode([session, 1, "tally", [b"a"], "more"]), b"\x91" * 10_000):
         assert node.apply(EntryKind.COMMAND, data).outcome == Outcome.INVALID
         assert node.apply(EntryKind.SESSION, data).outcome == Outcome.INVALID
-    assert node.batch(session, 1, b"a", machine="nobody").outcome == Outcome.INVALID
     assert node.batch(session, 1, b"a").value == done(b"1"), "the sequence was not used up"
+
+
+def test_a_command_for_a_machine_that_is_missing_stops_the_node_and_not_the_others() -> None:
+    """Others have it, or it would not be in the log: passed over here, it would make the states differ."""
+    node = Node()
+    session = node.register()
+    with pytest.raises(
+        ConfigError, match="entry 2 of the log is for the machine 'nobody', which this node does not have"
+    ):
+        node.batch(session, 1, b"a", machine="nobody")
 
 
 def test_a_command_learns_where_in_history_it_is() -> None:

@@ -1,7 +1,7 @@
 """Environment variables that configure zraft, and files of them.
 
-Each option ``section.key`` has ``ZRAFT_SECTION_KEY``, and the list of nodes has ``ZRAFT_NODES`` (YAML in one line). Besides
-these there are names that older systems of this kind used; where two variables set one option, its own name wins, and
+Each option ``section.key`` has ``ZRAFT_SECTION_KEY``, the list of nodes has ``ZRAFT_NODES``, and the map of machines
+``ZRAFT_MACHINES`` (both YAML in one line). Besides these there are names that older systems of this kind used; where two variables set one option, its own name wins, and
 among the others the one that stands first in `_OTHER_NAMES`. A variable that is set and empty counts as not set.
 """
 
@@ -16,9 +16,12 @@ from zraft.errors import ConfigError
 
 PREFIX = "ZRAFT_"
 FILE_BYTES_MAX = 1 << 20
-NODES = "ZRAFT_NODES"
+NODES, MACHINES = "ZRAFT_NODES", "ZRAFT_MACHINES"
 CONTAINER_PORT = "ZRAFT_CONTAINER_PORT"
-_OWN = {PREFIX + key.replace(".", "_").upper(): key for key in OPTIONS} | {NODES: "nodes"}
+_OWN = {PREFIX + key.replace(".", "_").upper(): key for key in OPTIONS} | {
+    NODES: "nodes",
+    MACHINES: "machines",
+}
 
 
 class _OtherName(NamedTuple):

@@ -9,7 +9,7 @@ import msgspec
 
 from zraft.config import location, rules
 from zraft.config.document import read
-from zraft.config.environment import CONTAINER_PORT, NODES, container_port, options, read_text
+from zraft.config.environment import CONTAINER_PORT, MACHINES, NODES, container_port, options, read_text
 from zraft.config.schema import OPTIONS, Config
 from zraft.config.settings import Layer, Settings
 from zraft.errors import ConfigError
@@ -108,7 +108,9 @@ def _put_environment(settings: Settings, env: Mapping[str, str]) -> list[str]:
     for given in options(env, settings.mistakes, warnings):
         layer = Layer(given.variable, Path.cwd(), strict=False)
         if given.variable == NODES:
-            settings.put_nodes_text(str(given.value), layer)
+            settings.put_text("nodes", str(given.value), layer)
+        elif given.variable == MACHINES:
+            settings.put_text("machines", str(given.value), layer)
         else:
             settings.put(given.key, given.value, layer)
     try:

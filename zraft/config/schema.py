@@ -129,12 +129,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: Events = Events()
     monitor: Monitor = Monitor()
     supervisor: Supervisor = Supervisor()
+    machines: dict[str, str] = {}
+    """State machines of one's own: the name under which each is mounted, and its class as ``package.module:Class``."""
     path: str = ""
     """The file it was read from, absolute; set by `load`, never by the file."""
     warnings: tuple[str, ...] = ()
     """What is allowed and still worth a line, for whoever starts something; set by `load`, never by the file."""
     origins: dict[str, str] = {}
-    """Option, or ``nodes``, to the variable or flag that set it; what the file or a default set is not in it."""
+    """Option, ``nodes`` or ``machines``, to the variable or flag that set it; what the file or a default set is not in it."""
 
     @property
     def cluster_id(self) -> int:
@@ -156,7 +158,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     for field in msgspec.structs.fields(Config)
     if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
 }
-"""The sections of the file by name; `nodes`, a list, is the one other thing that it holds."""
+"""The sections of the file by name; besides them it holds `nodes`, a list, and `machines`, a map with names of its own."""
 OPTIONS: dict[str, msgspec.structs.FieldInfo] = {
     f"{section}.{field.name}": field for section, kind in SECTIONS.items() for field in msgspec.structs.fields(kind)
 }

@@ -1,5 +1,6 @@
 """The layers of a configuration: each value checked for itself, and remembered with the place that it came from."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +13,10 @@ from zraft.config.environment import nearest
 from zraft.config.schema import OPTIONS, SECTIONS, Config, Node
 
 _NODE_FIELDS = {field.name: field for field in msgspec.structs.fields(Node)}
-_TOP = {**SECTIONS, "nodes": Node}
+_TOP = {*SECTIONS, "nodes", "machines"}
+_MACHINE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_CLASS = re.compile(f"{_DOTTED}:{_DOTTED}")
 _SHOWN_MAX = 60
 
 
@@ -42,6 +46,8 @@ class Settings:
         """Option as ``section.key`` to its checked value."""
         self.nodes: list[dict[str, str]] | None = None
         """What is known of each node, if a layer lists nodes; a key that is wrong or missing is missing here."""
+        self.machines: dict[str, str] = {}
+        """Machines of one's own, each with its class, as far as they make sense."""
         self.sources: dict[str, str] = {}
         """Option to the place that its value came from; nodes have ``nodes[0].peer`` too."""
         self.origins: dict[str, str] = {}
@@ -74,6 +80,8 @@ class Settings:
             at = layer.at(section)
             if section == "nodes":
                 self.put_nodes(content, layer)
+            elif section == "machines":
+                self.put_machines(content, layer)
             elif section not in SECTIONS:
                 self.mistakes.append(f"{at}: {section}: no such section{nearest(section, _TOP)}; correct or remove it")
             elif isinstance(content, dict):
@@ -94,13 +102,29 @@ class Settings:
             return
         self.nodes = [self._node(number, item, layer) for number, item in enumerate(content)]
 
-    def put_nodes_text(self, text: str, layer: Layer) -> None:
-        """Take in a list of nodes written as YAML in one line."""
+    def put_machines(self, content: Any, layer: Layer) -> None:
+        """Take in the map of machines, as a whole; whether there are such classes shows where they are mounted."""
+        at = layer.at("machines")
+        if not layer.strict:
+            self.origins["machines"] = at
+        if not isinstance(content, dict | None):
+            self.mistakes.append(f"{at}: machines: must be a map (name: package.module:Class), not {_show(content)}")
+            return
+        self.machines = content or {}
+        for name, value in self.machines.items():
+            there = f"{layer.at('machines', name)}: machines.{name}"
+            if not _MACHINE_NAME.fullmatch(name):
+                self.mistakes.append(f"{there}: the name must be 1 to 64 of A-Z a-z 0-9 . _ -")
+            if not isinstance(value, str) or not _CLASS.fullmatch(value):
+                self.mistakes.append(f"{there}: must name a class as package.module:Class, not {_show(value)}")
+
+    def put_text(self, key: str, text: str, layer: Layer) -> None:
+        """Take in ``nodes`` or ``machines`` written as YAML in one line."""
         document = read(text)
-        self.sources["nodes"] = layer.at()
+        self.sources[key] = layer.at()
         self.mistakes.extend(f"{layer.at()}: {why}" for _, why in document.mistakes)
         if not document.mistakes:
-            self.put_nodes(document.value, layer)
+            (self.put_nodes if key == "nodes" else self.put_machines)(document.value, layer)
 
     def config(self, path: str, warnings: tuple[str, ...]) -> Config:
         """Build the result; only once there are no mistakes."""
@@ -109,7 +133,14 @@ class Settings:
             for name, kind in SECTIONS.items()
         }
         nodes = tuple(Node(**node) for node in self.nodes or ())
-        return Config(nodes=nodes, **sections, path=path, warnings=warnings, origins=self.origins)  # type: ignore[arg-type]
+        return Config(
+            nodes=nodes,
+            machines=self.machines,
+            **sections,  # type: ignore[arg-type]
+            path=path,
+            warnings=warnings,
+            origins=self.origins,
+        )
 
     def _node(self, number: int, item: Any, layer: Layer) -> dict[str, str]:
         name = f"nodes[{number}]"

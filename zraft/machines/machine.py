@@ -13,6 +13,11 @@ something about one node rather than about the command; they are not answers, an
 
 **Observing.** A machine that is an `Observer` too hears of elections and of changes of membership, in their places among
 the commands. Nobody waits for an answer there, so any exception is a fault of the node's, and stops it.
+
+**Mounting.** The option `machines` of the configuration names classes to mount beside those that zraft comes with; each
+node makes one object of each, without arguments. One that has a method ``describe(command: bytes) -> str`` is asked by it what to call its commands in logs and
+the monitor. Whoever changes what a command means starts over with a new name, or with an empty cluster: the
+log is replayed by the code of today.
 """
 
 from collections.abc import Iterable, Iterator

@@ -5,6 +5,9 @@ only if its session is known and its batch is newer than the session's newest; t
 before; an older one is never applied, and its answers are gone. Since the table of sessions changes with log entries
 alone, and goes into the snapshot, all nodes decide alike. Session 0 is the cluster's own, in no table: see
 `machine.Proactive`.
+
+No leader lets a command for a machine that it does not have into the log. So a node that meets one there has fewer machines
+than others have, and stops: were it to pass the command over, its state would no longer be theirs.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +15,7 @@ from random import Random
 
 import msgspec
 
-from zraft.errors import InvalidRequest
+from zraft.errors import ConfigError, InvalidRequest
 from zraft.machines import snapshots
 from zraft.machines.machine import Applied, Errand, Observer, Proactive, StateMachine
 from zraft.machines.table import Session, Table
@@ -99,6 +102,11 @@ class Machines:
             The one right behind the last.
         batch
             What a COMMAND entry decodes to, if the caller has it already.
+
+        Raises
+        ------
+        ConfigError
+            It is for a machine that is not mounted.
         """
         assert entry.index == self.index + 1, f"entry {entry.index} applied right after {self.index}"
         assert entry.time_ms >= self.time_ms, f"time fell from {self.time_ms} to {entry.time_ms} at {entry.index}"
@@ -153,7 +161,10 @@ class Machines:
     def _carry_out(self, batch: Batch, entry: Entry) -> Result:
         machine = self._machines.get(batch.machine)
         if machine is None:
-            return Result(Outcome.INVALID, message=f"no machine {batch.machine!r} is mounted")
+            raise ConfigError(
+                f"entry {entry.index} of the log is for the machine {batch.machine!r}, which this node does not have; "
+                "mount it here as on the other nodes (machines, in the configuration)"
+            )
         at = self._at(entry, batch.session)
         answers = []
         apply = machine.apply
@@ -167,7 +178,7 @@ class Machines:
     def _failed(self, name: str, error: Exception) -> bytes:
         """Return the answer for an exception inside a machine, or raise it when it is this node's own trouble."""
         if isinstance(error, InvalidRequest):
-            return _INVALID + str(error).encode()
+            return _INVALID + str(error).encode(errors="backslashreplace")
         if isinstance(error, MemoryError | RecursionError | OSError):
             raise error
         if self._on_failure is not None:
@@ -184,6 +195,10 @@ class Machines:
             return _NOTHING
         self.sessions.register(entry.index, entry.time_ms)
         return Result(Outcome.DONE, entry.index)
+
+    def has(self, name: str) -> bool:
+        """Whether a machine of that name is mounted."""
+        return name in self._machines
 
     @property
     def proactive(self) -> Iterable[str]:
