@@ -28,6 +28,7 @@ from zraft.requests import (
     Commands,
     Hello,
     OpenSession,
+    PastEvents,
     Queries,
     RecentEvents,
     StatusRequest,
@@ -135,6 +136,7 @@ def client_messages(cluster_id: int) -> list[list[bytes]]:
         StatusRequest(1, 5),
         TransferRequest(1),
         RecentEvents(1, 5),
+        PastEvents(1, kinds=("role",)),
     ]
     assert {Commands, *map(type, requests)} == set(REQUEST_KINDS.values())
     return [codec.encode(Commands(1), batch), *map(codec.encode, requests)]
@@ -144,7 +146,7 @@ def absurd_requests(random: Random, count: int) -> Iterator[tuple[Any, bytes | N
     """Yield requests that are well formed and make no sense; one that asks for a handover to somebody real is not."""
     for _ in range(count):
         number = random.choice(ABSURD)
-        choice = random.randrange(8)
+        choice = random.randrange(9)
         if choice == 0:
             yield Commands(0), _absurd_batch(random)
         elif choice == 1:
@@ -159,9 +161,15 @@ def absurd_requests(random: Random, count: int) -> Iterator[tuple[Any, bytes | N
                     TransferRequest(0, random.choice(("", "n9", "\x1b[2J", "é" * 32))),
                     Hello(0),
                     OpenSession(0),
+                    _absurd_question(random),
                 )[choice - 2],
                 None,
             )
+
+
+def _absurd_question(random: Random) -> PastEvents:
+    since_ms, serial, offset = (random.choice(ABSURD) % (1 << 63) for _ in range(3))
+    return PastEvents(0, random.random() < 0.5, random.choice(((), ("role",), ("x",) * 64)), since_ms, serial, offset)
 
 
 def _absurd_batch(random: Random) -> bytes:
