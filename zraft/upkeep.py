@@ -52,6 +52,8 @@ class Upkeep:
         """Their errands that are in the log and not applied yet."""
         self._asked_at: Index = 0
         """Up to where the log was applied when they were asked last."""
+        self._due_ms: int | None = None
+        """Cluster time at which the next thing is due, as of the end of the last turn."""
         self._round_asked = False
         """Whether a round was asked for, to move cluster time, and is not confirmed yet."""
         self._held_back = False
@@ -60,17 +62,13 @@ class Upkeep:
     def propose(self, now: float) -> None:
         """Propose what is due, and ask for the round that cluster time needs; the first thing in a turn."""
         leader = self._established()
-        if leader is None:
+        if leader is None or self._due_ms is None:
             return
-        time_ms = leader.time_ms
         self._held_back = False
-        for name, errand in list(self._errands.items()):
-            if errand.due_ms <= time_ms:
-                self._propose_errand(name, errand, now)
-        tick_due_ms = self._tick_due_ms()
-        if tick_due_ms is not None and tick_due_ms <= time_ms:
-            self._held_back |= self._raft.propose(EntryKind.TICK, b"", now) is None
-        if self._round_due_at(leader) <= now:
+        time_ms = leader.time_ms
+        if self._due_ms <= time_ms:
+            self._propose_due(time_ms, now)
+        elif self._round_due_at(leader, self._due_ms) <= now:
             self._round_asked = self._raft.read_index(ROUND, now)
 
     def confirmed(self, reads: list[ReadReady]) -> list[ReadReady]:
@@ -86,10 +84,10 @@ class Upkeep:
         if leader is None:
             return float("inf")
         self._ask()
-        due_ms = self._next_due_ms()
+        due_ms = self._due_ms = self._next_due_ms()
         if due_ms is None or self._held_back:
             return float("inf")
-        return now if due_ms <= leader.time_ms else self._round_due_at(leader)
+        return now if due_ms <= leader.time_ms else self._round_due_at(leader, due_ms)
 
     def _established(self) -> Leader | None:
         """Return the role if it is that of an established leader, having forgotten what belonged to another term."""
@@ -99,6 +97,7 @@ class Upkeep:
         if self._term != raft.term:
             self._term = raft.term
             self._errands, self._under_way, self._asked_at = {}, {}, 0
+            self._due_ms = None
             self._round_asked = self._held_back = False
         assert isinstance(raft.role, Leader), "established in another role"
         return raft.role
@@ -118,6 +117,14 @@ class Upkeep:
             else:
                 self._errands[name] = errand
 
+    def _propose_due(self, time_ms: int, now: float) -> None:
+        for name, errand in list(self._errands.items()):
+            if errand.due_ms <= time_ms:
+                self._propose_errand(name, errand, now)
+        tick_due_ms = self._tick_due_ms()
+        if tick_due_ms is not None and tick_due_ms <= time_ms:
+            self._held_back |= self._raft.propose(EntryKind.TICK, b"", now) is None
+
     def _propose_errand(self, name: str, errand: Errand, now: float) -> None:
         data = _encode(Batch(OWN_SESSION, 0, name, [errand.command]))
         id = self._raft.propose(EntryKind.COMMAND, data, now)
@@ -128,10 +135,11 @@ class Upkeep:
         self._under_way[name] = id.index
 
     def _next_due_ms(self) -> int | None:
-        """Cluster time at which the next thing is due."""
-        due = [errand.due_ms for errand in self._errands.values()]
-        tick_due_ms = self._tick_due_ms()
-        return min(due if tick_due_ms is None else [*due, tick_due_ms], default=None)
+        due_ms = self._tick_due_ms()
+        for errand in self._errands.values():
+            if due_ms is None or errand.due_ms < due_ms:
+                due_ms = errand.due_ms
+        return due_ms
 
     def _tick_due_ms(self) -> int | None:
         """Cluster time at which a TICK is due, unless an entry that is in the log already will do."""
@@ -140,10 +148,9 @@ class Upkeep:
             return None
         return (lives_until_ms // TICK_EVERY_MS + 1) * TICK_EVERY_MS
 
-    def _round_due_at(self, leader: Leader) -> float:
-        """When to start a round, so that cluster time moves on to what is due next."""
-        due_ms = self._next_due_ms()
-        if due_ms is None or due_ms <= leader.time_ms or self._round_asked:
+    def _round_due_at(self, leader: Leader, due_ms: int) -> float:
+        """When to start a round, so that cluster time moves on to `due_ms`."""
+        if self._round_asked:
             return float("inf")
         moment = leader.moment_of(due_ms)
         # A round sent since then does it: its quorum, or the next heartbeat, will turn the loop.

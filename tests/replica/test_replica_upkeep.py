@@ -73,17 +73,17 @@ def walkers(count: int = 3, seed: int = 0) -> VirtualCluster:
     return VirtualCluster(count, seed, mount=lambda: {"walk": Walk()}).start()
 
 
-def walk(node: VirtualNode) -> Walk:
-    machine = node.machines._machines["walk"]
+def walk(node: VirtualNode, name: str = "walk") -> Walk:
+    machine = node.machines._machines[name]
     assert isinstance(machine, Walk)
     return machine
 
 
-def set_off(cluster: VirtualCluster, leader: VirtualNode, goal: int, every_ms: int) -> float:
+def set_off(cluster: VirtualCluster, leader: VirtualNode, goal: int, every_ms: int, name: str = "walk") -> float:
     """Have a client ask for steps; return when that was applied."""
     session = cluster.open_session(leader)
     command = msgspec.msgpack.encode(("walk", goal, every_ms))
-    reply = cluster.call(leader, Commands(0), cluster.batch(session, command, machine="walk"))
+    reply = cluster.call(leader, Commands(0), cluster.batch(session, command, machine=name))
     assert reply.outcome == Outcome.DONE
     return cluster.now
 
@@ -199,6 +199,17 @@ def test_errands_come_at_the_pace_that_was_asked_for_whatever_that_of_heartbeats
     assert 19 * every_ms - HEARTBEAT_MS <= took <= 20 * (every_ms + 10), "a round and a commit take some milliseconds"
     times = [time for _, _, time in walk(leader).steps.taken]
     assert all(later - earlier >= every_ms for earlier, later in pairwise(times))
+
+
+def test_each_machine_has_its_own_pace() -> None:
+    cluster = VirtualCluster(mount=lambda: {"brisk": Walk(), "slow": Walk()}).start()
+    leader = cluster.settled()
+    set_off(cluster, leader, goal=200, every_ms=13, name="brisk")
+    set_off(cluster, leader, goal=5, every_ms=400, name="slow")
+    cluster.until(lambda: len(walk(leader, "slow").steps.taken) == 5, "the slow one arrives")
+    times = [time for _, _, time in walk(leader, "slow").steps.taken]
+    assert all(400 <= later - earlier <= 420 for earlier, later in pairwise(times))
+    assert len(walk(leader, "brisk").steps.taken) >= 4 * 400 // (13 + 10)
 
 
 def test_an_errand_on_a_heartbeat_needs_no_round_of_its_own() -> None:
