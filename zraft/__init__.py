@@ -10,9 +10,9 @@ order: `storage` (the log on disk, byte by byte), `machines` (what is replicated
 them), `codec` with `requests` and `events` (the wire). Last the world: `transport`, `disk`, `eventfile` and `node`, which binds them to one loop;
 `supervisor`, `client`, `monitor` and `cli`, which see a node from outside.
 
-Departures from the first design: `endpoints` and `frames` are rooms of their own, since node, client and supervisor all need them; what
-clients wait for is in `serving` beside the replica, what a leader proposes by itself in `upkeep`, and the wording of log lines in
-`narration`; the loop awaits a small write for at most a millisecond (`disk`), which costs less than another turn.
+Departures from the first design: `endpoints`, `frames` and `socketoptions` are rooms of their own, since node, client and supervisor
+all need them; what clients wait for is in `serving` beside the replica, what a leader proposes by itself in `upkeep`, the wording of
+log lines in `narration`, and what a node tells at level DEBUG in `particulars`; the loop awaits a small write for at most a millisecond (`disk`), which costs less than another turn.
 """
 
 import importlib

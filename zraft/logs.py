@@ -70,7 +70,7 @@ def configure(
     global _live  # noqa: PLW0603 - loguru's own state is the process's, and so is this
     level = level or config.log.level
     path = file or Path(config.log.directory) / f"{node_id}.log"
-    _live = _Live(node_id)
+    _live = _Live(node_id, level)
     render = _json_line if (config.log.json if json is None else json) else _text_line
     log_file = _File(path, make_directory=file is None)
     logger.remove()
@@ -81,6 +81,11 @@ def configure(
     logger.add(_live.publish, level=level, format="{message}", filter=_live.may_publish)
     if context is not None:
         attach(context, publish)
+
+
+def shows(level: str) -> bool:
+    """Whether lines of that level go anywhere: for what would be dear to find out in vain."""
+    return _live is not None and logger.level(level).no >= logger.level(_live.level).no
 
 
 def attach(context: Context, publish: Publish | None) -> None:
@@ -114,8 +119,10 @@ def say_warnings(config: Config) -> None:
 class _Live:
     """What the sinks know about the node that they belong to."""
 
-    def __init__(self, node_id: str) -> None:
+    def __init__(self, node_id: str, level: str) -> None:
         self.node_id = node_id
+        self.level = level
+        """The lowest level that is logged."""
         self.context: Context = lambda: (None, 0)
         """Role and term."""
         self.publisher: Publish | None = None

@@ -17,7 +17,7 @@ from typing import Any
 import zmq
 from loguru import logger
 
-from zraft import __version__, events, logs
+from zraft import __version__, events, logs, particulars
 from zraft.config import Config
 from zraft.disk import DiskThread, OsFileSystem
 from zraft.errors import ZraftError
@@ -144,12 +144,17 @@ class Node:
             wall_ms_at_zero=self._clock.wall_ms() - int(self._clock.now_ms()),
         )
         seed = secrets.randbits(64)
+        world = World(self._clock, random.Random(seed), self._transport, self._disk, self._guard)  # noqa: S311
+        kind = Machines
+        if logs.shows("DEBUG"):
+            particulars.introduce(config, self._id, self._storage)
+            world, kind = particulars.talkative(world), particulars.TalkativeMachines
         return Replica(
             settings,
             Recovered(recovered.hard_state, recovered.entries),
             Membership(tuple(node.id for node in config.nodes)),
-            world=World(self._clock, random.Random(seed), self._transport, self._disk, self._guard),  # noqa: S311
-            machines=Machines(
+            world=world,
+            machines=kind(
                 self._mounted,
                 ttl_ms=config.sessions.ttl_ms,
                 count_max=config.sessions.count_max,
@@ -305,6 +310,8 @@ class Node:
             return
         self._next_status_at = now + STATUS_EVERY_MS
         self._replica.publish_status()
+        if self._longest_turn_ms > self._config.heartbeat.interval_ms:
+            logger.debug("the longest turn of the last second took {:.0f} ms", self._longest_turn_ms)
         self._longest_turn_ms = 0.0
         self._rejected.tell_rest()
         self._guard.ping(now)

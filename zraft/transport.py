@@ -238,9 +238,13 @@ class Transport:
             except zmq.Again:
                 return False
             if frame[:1] == b"\x01":
+                if not self._topics:
+                    logger.debug("events have somebody who subscribes to them")
                 self._topics.add(frame[1:])
             elif frame[:1] == b"\x00":
                 self._topics.discard(frame[1:])
+                if not self._topics:
+                    logger.debug("events have nobody any more who subscribes to them")
             else:
                 self._rejected("event", f"a message of {len(frame)} bytes where only subscriptions belong")
             if len(self._topics) > SUBSCRIPTIONS_MAX:
