@@ -171,6 +171,19 @@ def test_after_a_failure_it_goes_on_and_what_was_there_is_there(what: str) -> No
     assert fs.open_files == 1
 
 
+def test_a_write_that_failed_half_way_leaves_no_broken_line() -> None:
+    fs = CrashFS()
+    ours = ring(fs)
+    append(ours, [b"one"])
+    fs.fail = {"pwritev": errno.ENOSPC}
+    with pytest.raises(OSError, match="No space left"):
+        ours.append([b"two", b"three", b"four"])
+    (inode,) = fs.visible.values()
+    inode.visible += b"two\nthree\nfo"  # As far as there was room.
+    append(ours, [b"5"])
+    assert read(ours)[0] == read(ring(fs.after_kill()))[0] == [b"one", b"two", b"three", b"5"]
+
+
 def test_a_failed_sync_is_told_and_the_next_one_works() -> None:
     fs = CrashFS()
     ours = ring(fs)

@@ -47,9 +47,8 @@ class Follower:
             case Heartbeat() if self._hears(source):
                 self._heartbeat(source, message)
             case TimeoutNow() if self.state.is_voter and self.state.is_trusted:
-                self.state.become_candidate(
-                    Cause.TRANSFER, self.state.now
-                )  # Thesis §3.10: at once, without a pre-vote.
+                # Thesis §3.10: at once, without a pre-vote.
+                self.state.become_candidate(Cause.TRANSFER, self.state.now)
 
     def granted_vote(self) -> None:
         """Give the candidate that has our vote its time to win (paper §5.2)."""
