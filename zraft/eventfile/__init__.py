@@ -1,4 +1,4 @@
-r"""The event file: what happened at one node, kept on its disk across restarts, within bounds.
+"""The event file: what happened at one node, kept on its disk across restarts, within bounds.
 
 Each line is one `events.Event` as JSON, and ends in a newline. They lie beside the node's log::
 
