@@ -109,6 +109,8 @@ class FakeCluster:
             return Reply(0, Outcome.DONE, msgspec.to_builtins(status))
         if name != self.leader:
             return Reply(0, Outcome.REFUSED, None, self.leader, "does not lead")
+        if batch is not None and not self.machines.has(batch.machine):
+            return Reply(0, Outcome.INVALID, None, None, f"no machine {batch.machine!r} is mounted")
         wish = self.behaviour(name, request, batch)
         if isinstance(wish, Reply) or wish == SWALLOW:
             return wish if isinstance(wish, Reply) else None
