@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,11 +38,17 @@ def place() -> Iterator[Path]:
             run(here, *ZRAFT, "cluster", "down")
 
 
+def environment(place: Path) -> dict[str, str]:
+    """Return the variables of a terminal there."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("ZRAFT_")}
+    return own | {"PYTHONPATH": str(ROOT), "PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
+
+
 def run(place: Path, *words: str) -> str:
     """Run a program there and return what it prints; it must succeed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ZRAFT_")}
-    environment |= {"PYTHONPATH": str(ROOT), "PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
-    done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        words, cwd=place, env=environment(place), capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, (words, done)
     return done.stdout
 
@@ -87,6 +94,25 @@ def test_the_commands_of_the_escort(place: Path) -> None:
     example = "zraft escort positions --json; zraft escort history --json"
     positions, history = map(json.loads, run(place, "sh", "-e", "-c", example).splitlines())
     assert all(f'"{key}"' in commands for key in (*positions[0], *history[0])), "the keys are those of the README"
+
+
+@pytest.mark.processes
+def test_the_command_that_follows_the_leader(place: Path) -> None:
+    (command,) = [block for block in blocks("sh") if "zraft leader --watch" in block]
+    watch = subprocess.Popen(
+        ["sh", "-c", f"exec {command}"], cwd=place, env=environment(place), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert watch.stdout is not None
+        told, echoed = watch.stdout.readline(), watch.stdout.readline()
+        found = re.fullmatch(r"(n\d leads term \d+) \((ipc://.+)\)\n", told)
+        assert found is not None
+        assert echoed == f"{found[1]}, clients reach it at {found[2]}\n"
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(20) == 130
+    finally:
+        watch.kill()
+        watch.communicate()
 
 
 @pytest.mark.processes

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterable
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -17,10 +18,10 @@ class StopSignals:
         """Those that have come, in order."""
         self._fd, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def heed(self) -> None:
-        """Take the signals over from whoever had them."""
+    def heed(self, also: Iterable[int] = ()) -> None:
+        """Take the signals over from whoever had them, and others `also`."""
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
-        for number in STOPPING:
+        for number in (*STOPPING, *also):
             signal.signal(number, lambda number, _frame: self.numbers.append(number))
 
     def fileno(self) -> int:

@@ -1,4 +1,4 @@
-"""``zraft monitor`` as a process, and what it writes."""
+"""``zraft monitor``, or another command that watches, as a process; and what it writes."""
 
 import contextlib
 import fcntl
@@ -22,18 +22,23 @@ class Process:
     """A running ``zraft monitor`` and what it has written so far."""
 
     def __init__(
-        self, *arguments: str, terminal: tuple[int, int] | None = None, cwd: Path | None = None, **variables: str
+        self,
+        *arguments: str,
+        command: str = "monitor",
+        terminal: tuple[int, int] | None = None,
+        cwd: Path | None = None,
+        **variables: str,
     ) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ZRAFT_")}
         environment |= {"TERM": "xterm", "PYTHONPATH": str(ROOT)} | variables
-        command = [sys.executable, "-m", "zraft", "monitor", *arguments]
+        words = [sys.executable, "-m", "zraft", command, *arguments]
         if terminal is None:
             self._fd, out = os.pipe()
         else:
             self._fd, out = pty.openpty()
             self.resize(*terminal)
         self.child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, env=environment, cwd=cwd
+            words, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, env=environment, cwd=cwd
         )
         os.close(out)
         self.text = ""

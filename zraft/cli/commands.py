@@ -14,6 +14,7 @@ from zraft.errors import ConfigError
 MODULES = {
     "cluster": "zraft.cli.cluster",
     "status": "zraft.cli.status",
+    "leader": "zraft.cli.leader",
     "monitor": "zraft.cli.monitor",
     "elections": "zraft.cli.elections",
     "leaders": "zraft.cli.leaders",
