@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from awaiting import alive, eventually
 from monitor_process import ROOT, Process
+
+from zraft.monitor.leaderwatch import GRACE_MS
 
 pytestmark = pytest.mark.processes
 
@@ -189,7 +192,9 @@ def test_a_second_ctrl_c_waits_for_nothing(start, watch):
     (pid,) = eventually("it runs", lambda: [int(pid) for pid in each.notes("pids")])
     each.process.child.send_signal(signal.SIGINT)
     each.noted("asked")
+    began = time.monotonic()
     assert each.process.end(signal.SIGINT)[0] == 130
+    assert time.monotonic() - began < GRACE_MS / 2_000
     assert not alive(pid)
 
 
