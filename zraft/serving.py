@@ -2,9 +2,12 @@
 
 Every request ends in exactly one reply, or in none when the reply is lost; then the client asks again under the same
 session and sequence, and gets what the first application gave.
+
+How much may wait is bounded in every respect, so that no client can fill a node's memory, nor make whoever comes after it wait for
+long: what is too much is refused as by a node that does not lead, and clients come back with it later.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -31,6 +34,14 @@ from zraft.seams import Network
 
 ANSWERING_MS_MAX = 20
 """How long one turn may answer reads, so that no heartbeat waits for longer."""
+REQUESTS_MAX = 16_384
+"""Requests that wait at one node."""
+COMMANDS_MAX = 262_144
+"""Commands that wait in all batches together; of their bytes the core keeps account, with all else that is not committed."""
+QUERIES_MAX, QUERIES_BYTES_MAX = 262_144, 64 << 20
+"""Queries that wait, and their bytes."""
+SESSION_BATCHES_MAX = 64
+"""Batches of one session that wait. A client has one under way, and repeats it when it hears nothing."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -87,6 +98,11 @@ class Serving:
         self._proposals: dict[Index, _Proposal] = {}
         self._reads: dict[int, _Read] = {}
         self._confirmed: deque[tuple[Index, _Read]] = deque()
+        self._commands_waiting = 0
+        self._batches_waiting: Counter[int] = Counter()
+        """By session."""
+        self._queries_waiting = 0
+        self._query_bytes_waiting = 0
         self._next_context = 1
 
     @property
@@ -116,6 +132,8 @@ class Serving:
         proposal = self._proposals.pop(entry.index, None)
         if proposal is None:
             return
+        if proposal.batch is not None:
+            self._count_batch(proposal.batch, -1)
         if proposal.id != entry.id:
             self._refuse(proposal.client, proposal.request, Outcome.UNKNOWN, "another leader's entry took its place")
             return
@@ -141,6 +159,7 @@ class Serving:
             if now_ms() > until:
                 return True
             _, read = self._confirmed.popleft()
+            self._count_queries(read.asked, -1)
             asked = read.asked
             result = self._machines.query_all(asked.machine, asked.queries)
             self._network.reply(
@@ -151,10 +170,13 @@ class Serving:
     def leadership_lost(self) -> None:
         """Tell everybody who waits that this node can't finish it: reads never happened, commands may yet commit."""
         proposals, self._proposals = self._proposals, {}
+        self._commands_waiting = 0
+        self._batches_waiting.clear()
         for proposal in proposals.values():
             self._refuse(proposal.client, proposal.request, Outcome.UNKNOWN, "leadership moved while it was under way")
         reads, self._reads = self._reads, {}
         for read in reads.values():
+            self._count_queries(read.asked, -1)
             self._refuse(read.client, read.asked.id, Outcome.REFUSED, "leadership moved")
 
     def _commands(self, client: bytes, request: Commands, data: bytes, now: float) -> None:
@@ -176,19 +198,56 @@ class Serving:
     def _propose(
         self, client: bytes, request: int, kind: EntryKind, data: bytes, now: float, *, batch: Batch | None = None
     ) -> None:
+        too_much = self._too_much(batch)
+        if too_much:
+            self._refuse(client, request, Outcome.REFUSED, too_much)
+            return
         id = self._raft.propose(kind, data, now)
         if id is None:
             self._refuse(client, request, Outcome.REFUSED, "this node does not lead, or is handing over")
-        else:
-            self._proposals[id.index] = _Proposal(id, client, request, batch)
+            return
+        self._proposals[id.index] = _Proposal(id, client, request, batch)
+        if batch is not None:
+            self._count_batch(batch, 1)
+
+    def _too_much(self, batch: Batch | None) -> str:
+        """Say why there is no room for another proposal; nothing when there is."""
+        if self.count >= REQUESTS_MAX:
+            return f"busy: {self.count:,} requests wait already"
+        if batch is None:
+            return ""
+        if self._commands_waiting + len(batch.commands) > COMMANDS_MAX:
+            return f"busy: {self._commands_waiting:,} commands wait already"
+        if self._batches_waiting[batch.session] >= SESSION_BATCHES_MAX:
+            return f"busy: {SESSION_BATCHES_MAX} batches of session {batch.session} wait already"
+        return ""
+
+    def _count_batch(self, batch: Batch, one: int) -> None:
+        self._commands_waiting += one * len(batch.commands)
+        self._batches_waiting[batch.session] += one
+        if not self._batches_waiting[batch.session]:
+            del self._batches_waiting[batch.session]
 
     def _queries(self, client: bytes, request: Queries, now: float) -> None:
         context = self._next_context
-        if self._raft.read_index(context, now):
+        size = sum(map(len, request.queries))
+        if (
+            self.count >= REQUESTS_MAX
+            or self._queries_waiting + len(request.queries) > QUERIES_MAX
+            or self._query_bytes_waiting + size > QUERIES_BYTES_MAX
+        ):
+            why = f"busy: {self.count:,} requests with {self._queries_waiting:,} queries wait already"
+            self._refuse(client, request.id, Outcome.REFUSED, why)
+        elif self._raft.read_index(context, now):
             self._next_context += 1
             self._reads[context] = _Read(client, request)
+            self._count_queries(request, 1)
         else:
             self._refuse(client, request.id, Outcome.REFUSED, "this node does not lead")
+
+    def _count_queries(self, asked: Queries, one: int) -> None:
+        self._queries_waiting += one * len(asked.queries)
+        self._query_bytes_waiting += one * sum(map(len, asked.queries))
 
     def _transfer(self, client: bytes, request: TransferRequest, now: float) -> None:
         if self._raft.leader != self._raft.id:

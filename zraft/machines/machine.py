@@ -91,7 +91,11 @@ class StateMachine(Protocol):
     """Replicated state: commands change it, queries read it, a snapshot stands for all commands so far."""
 
     def apply(self, command: bytes, at: Applied) -> bytes:
-        """Carry out `command` and return its result; deterministic, see the module."""
+        """Carry out `command` and return its result; deterministic, see the module.
+
+        The results of a session's newest batch are kept for its retries, on every node: let them be small, and
+        leave it to queries to read much.
+        """
 
     def query(self, query: bytes) -> bytes:
         """Answer `query` from the state as it is, changing nothing; raises as `apply` does."""

@@ -18,7 +18,7 @@ import msgspec
 from zraft.errors import ConfigError, InvalidRequest
 from zraft.machines import snapshots
 from zraft.machines.machine import Applied, Errand, Observer, Proactive, StateMachine
-from zraft.machines.table import Session, Table
+from zraft.machines.table import ANSWERS_BYTES_MAX, Session, Table
 from zraft.raft.types import Ballot, Entry, EntryKind, Index, Membership, NodeId, Term
 from zraft.requests import Answer, Batch, Outcome, SessionChange
 
@@ -62,7 +62,7 @@ class Machines:
     ----------
     machines
         Mounted by name; the same on every node.
-    ttl_ms, count_max
+    ttl_ms, count_max, answers_bytes_max
         Of sessions; see `Table`.
     on_failure
         Hears of every exception inside a machine that is not an InvalidRequest, for the node's log; changes nothing.
@@ -74,13 +74,14 @@ class Machines:
         *,
         ttl_ms: int = 600_000,
         count_max: int = 10_000,
+        answers_bytes_max: int = ANSWERS_BYTES_MAX,
         on_failure: Callable[[str, Exception], None] | None = None,
     ) -> None:
         self._machines = dict(machines)
         self._observers = [machine for _, machine in sorted(machines.items()) if isinstance(machine, Observer)]
         """Those of them that hear of leaders and memberships, by name."""
         self._proactive = {name: each for name, each in sorted(machines.items()) if isinstance(each, Proactive)}
-        self.sessions = Table(ttl_ms, count_max)
+        self.sessions = Table(ttl_ms, count_max, answers_bytes_max)
         self._on_failure = on_failure
         self.index: Index = 0
         """The last entry applied."""
@@ -154,8 +155,7 @@ class Machines:
     def _newer(self, session: Session, batch: Batch, entry: Entry) -> Result:
         result = self._carry_out(batch, entry)
         if result.outcome == Outcome.DONE:
-            session.sequence = batch.sequence
-            session.answers = _encode(result.value)
+            self.sessions.answered(session, batch.sequence, _encode(result.value))
         return result
 
     def _carry_out(self, batch: Batch, entry: Entry) -> Result:

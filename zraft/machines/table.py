@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+ANSWERS_BYTES_MAX = 256 << 20
+"""What all answers that are kept may hold; part of the state's definition, so it is the same on every node."""
+
 
 class Session(msgspec.Struct, array_like=True, gc=False):
     """One client's session."""
@@ -32,13 +35,17 @@ class Table:
         How long a session lives without an entry of its own. The same on every node.
     count_max
         How many there may be; one more evicts the one used least recently. The same on every node.
+    answers_bytes_max
+        What their answers may hold together; more evicts the ones used least recently, but never the one that answers.
     """
 
-    def __init__(self, ttl_ms: int, count_max: int) -> None:
+    def __init__(self, ttl_ms: int, count_max: int, answers_bytes_max: int = ANSWERS_BYTES_MAX) -> None:
         assert ttl_ms > 0, f"sessions must live for some time: {ttl_ms} ms"
         assert count_max > 0, f"there must be room for a session: {count_max}"
         self._ttl_ms = ttl_ms
         self._count_max = count_max
+        self._answers_bytes_max = answers_bytes_max
+        self._answers_bytes = 0
         self._sessions: OrderedDict[int, Session] = OrderedDict()
         """By number, ordered by last use."""
 
@@ -54,7 +61,7 @@ class Table:
             oldest = next(iter(self._sessions.values()))
             if oldest.used_ms + self._ttl_ms >= now_ms:
                 return
-            del self._sessions[oldest.number]
+            self.end(oldest.number)
 
     @property
     def next_expiry_ms(self) -> int | None:
@@ -66,12 +73,16 @@ class Table:
         """Add a session, evicting the one used least recently when there is no room."""
         assert number not in self._sessions, f"session {number} is registered already"
         if len(self._sessions) >= self._count_max:
-            self._sessions.popitem(last=False)
+            self.end(next(iter(self._sessions)))
         self._sessions[number] = Session(number, now_ms)
 
     def end(self, number: int) -> bool:
         """Remove a session; False when there is none of that number."""
-        return self._sessions.pop(number, None) is not None
+        session = self._sessions.pop(number, None)
+        if session is None:
+            return False
+        self._answers_bytes -= len(session.answers)
+        return True
 
     def use(self, number: int, now_ms: int) -> Session | None:
         """Return the session, now the one used last; None when there is none."""
@@ -81,6 +92,13 @@ class Table:
             self._sessions.move_to_end(number)
         return session
 
+    def answered(self, session: Session, sequence: int, answers: bytes) -> None:
+        """Keep what the newest batch of the session used last has answered."""
+        self._answers_bytes += len(answers) - len(session.answers)
+        session.sequence, session.answers = sequence, answers
+        while self._answers_bytes > self._answers_bytes_max and len(self._sessions) > 1:
+            self.end(next(iter(self._sessions)))
+
     def copy(self) -> list[Session]:
         """Return the sessions as they are now, in order."""
         return [Session(each.number, each.used_ms, each.sequence, each.answers) for each in self._sessions.values()]
@@ -88,3 +106,4 @@ class Table:
     def restore(self, sessions: Iterable[Session]) -> None:
         """Replace all sessions by `sessions`, in the order that `copy` gave."""
         self._sessions = OrderedDict((session.number, session) for session in sessions)
+        self._answers_bytes = sum(len(session.answers) for session in self._sessions.values())
