@@ -55,7 +55,7 @@ class Leadership:
         self._config = config
         self._context: Context = zmq.Context()
         codec = Codec(config.cluster_id, f"leader-{os.getpid()}", secrets.randbits(64))
-        self._nodes = [_Informant(self._context, codec, config.cluster.name, node, now_ms) for node in config.nodes]
+        self._nodes = [_Informant(self._context, codec, node, now_ms) for node in config.nodes]
         self._owners = {socket: node for node in self._nodes for socket in node.sockets}
         self._settled_at = now_ms + SETTLING_MS
         """When to believe what is known though not all nodes have answered."""
@@ -98,12 +98,12 @@ def endpoint_of(config: Config, node: NodeId) -> str:
 class _Informant:
     """One node's sockets."""
 
-    def __init__(self, context: Context, codec: Codec, cluster: str, node: Node, now_ms: float) -> None:
+    def __init__(self, context: Context, codec: Codec, node: Node, now_ms: float) -> None:
         self.has_told = False
         """Whether it has said anything yet."""
         self.silent_at = now_ms + SILENT_MS
         """When it is asked unless something comes from it."""
-        self._cluster, self._node = cluster, node.id
+        self._node = node.id
         self._codec = codec
         self._is_to_be_asked = False
         self._request_id = 0
@@ -148,7 +148,7 @@ class _Informant:
                 break
             except (ProtocolError, msgspec.ValidationError):
                 continue  # A stranger, or another version: what it says is nothing that anybody here knows.
-            if (event.cluster, event.node) == (self._cluster, self._node):
+            if event.node == self._node:
                 found.append((told.term, told.leader))
         return found
 
