@@ -48,9 +48,12 @@ Rule = Callable[[list[Module]], Iterator[str]]
 RAFT_STEPS = [
     {"types"},
     {"messages"},
-    {"ready", "quorum", "membership", "log", "progress", "reads"},
+    {"ready", "quorum", "membership", "changes", "log", "progress", "reads"},
     {"state", "writes"},
+    {"roster"},
+    {"handover"},
     {"follower", "candidate", "leader"},
+    {"voter"},
     {"core"},
     {"invariants", "describe"},
 ]

@@ -35,6 +35,8 @@ PEER_KINDS: dict[int, type[msgspec.Struct]] = {
     7: messages.Heartbeat,
     8: messages.HeartbeatResponse,
     9: messages.TimeoutNow,
+    10: messages.ReadIndex,
+    11: messages.ReadIndexResponse,
 }
 REQUEST_KINDS: dict[int, type[msgspec.Struct]] = {
     32: requests.Hello,

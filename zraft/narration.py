@@ -7,7 +7,7 @@ import msgspec
 
 from zraft.raft.membership import decode as decode_membership
 from zraft.raft.ready import Note
-from zraft.raft.types import Ballot, Entry, EntryKind
+from zraft.raft.types import Ballot, Entry, EntryKind, Membership
 from zraft.requests import Batch, SessionChange
 
 COMMANDS_SHOWN_MAX = 3
@@ -31,6 +31,8 @@ _LINES: dict[str, tuple[str, str]] = {
     "data_back": ("INFO", "{node} is back with its data, and counts again"),
     "strange": ("WARNING", "dropped a strange message from {source}: {reason}"),
     "membership": ("INFO", "registers the data directories of {registered}"),
+    "membership_change": ("INFO", "changes the membership to voters {voters}; learners {learners}"),
+    "disk_stalled": ("ERROR", "the disk does not finish its writes: leadership goes to {target}"),
     "transfer": ("INFO", "handover to {target}: {outcome}"),
 }
 _VOTES = {
@@ -58,6 +60,8 @@ def line(note: Note) -> tuple[str, str]:
         data["votes"] = ", ".join(data["votes_for"])
     elif note.kind == "transfer":
         data["outcome"] = "told to take over" if data["done"] else "given up, it did not catch up in time"
+    elif note.kind == "membership_change":
+        data = {name: ", ".join(nodes) or "none" for name, nodes in data.items()}
     elif note.kind == "candidacy_lost":
         data["ending"] = _ENDINGS[data["outcome"]]
     return level, form.format(**data)
@@ -112,11 +116,17 @@ def entry_text(entry: Entry, describers: Mapping[str, Describer]) -> str:
                 closes = _decode_session(entry.data).closes
                 return f"session {closes} ends" if closes else f"session {entry.index} begins"
             case EntryKind.MEMBERSHIP:
-                current = decode_membership(entry.data)
-                return f"voters {', '.join(current.voters)}; registered {', '.join(sorted(current.disk_ids))}"
+                return _membership_text(decode_membership(entry.data))
     except (msgspec.MsgspecError, ValueError) as error:
         return f"{len(entry.data)} bytes that can't be read: {error}"
     return "time alone" if entry.kind == EntryKind.TICK else f"{len(entry.data)} bytes"
+
+
+def _membership_text(membership: Membership) -> str:
+    groups = {"outgoing": membership.outgoing, "learners": membership.learners}
+    told = [f"voters {', '.join(membership.voters)}"]
+    told += [f"{name} {', '.join(nodes)}" for name, nodes in groups.items() if nodes]
+    return "; ".join([*told, f"registered {', '.join(sorted(membership.disk_ids))}"])
 
 
 def _batch_text(batch: Batch, describers: Mapping[str, Describer]) -> str:

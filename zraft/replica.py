@@ -298,7 +298,7 @@ class Replica:
 
     def _warnings(self) -> list[str]:
         """Return what a leader knows to be wrong now; others hear of nobody but the leader."""
-        lost = self.raft.role.lost if isinstance(self.raft.role, Leader) else ()
+        lost = self.raft.role.roster.lost if isinstance(self.raft.role, Leader) else ()
         return [line(Note("data_lost", {"node": node}))[1] for node in sorted(lost)]
 
     def publish_status(self) -> None:

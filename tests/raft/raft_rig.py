@@ -11,6 +11,7 @@ from raft_disk import Disk
 from raft_witness import Witness
 
 from zraft.raft import describe
+from zraft.raft.changes import Change, Refused
 from zraft.raft.core import Raft
 from zraft.raft.messages import Message, PreVote
 from zraft.raft.ready import Note, Ready
@@ -19,7 +20,17 @@ from zraft.raft.types import EntryId, EntryKind, Membership, NodeId
 
 TURNS_MAX = 20_000
 """A cluster that is busy for longer than this without time passing will never be still."""
-NOTES_TOLD = {"vote_refused", "data_lost", "strange", "transfer", "membership", "round_lost", "candidacy_lost"}
+NOTES_TOLD = {
+    "vote_refused",
+    "data_lost",
+    "strange",
+    "transfer",
+    "membership",
+    "membership_change",
+    "round_lost",
+    "candidacy_lost",
+    "disk_stalled",
+}
 """The notes that the lines of messages and states do not say already."""
 
 
@@ -46,6 +57,8 @@ class Rig:
         Called with each line of the transcript; None for silence.
     settings
         Fields of `Settings` for every node.
+    spare
+        How many further nodes are there, members of nothing yet.
     """
 
     def __init__(
@@ -55,13 +68,15 @@ class Rig:
         registered: bool = True,
         seed: int | str = 0,
         say: Callable[[str], None] | None = None,
+        spare: int = 0,
         **settings: Any,
     ) -> None:
         self.now = 0.0
-        self.ids = [f"n{number}" for number in range(1, count + 1)]
+        self.ids = [f"n{number}" for number in range(1, count + spare + 1)]
         self.disks = {id: Disk(f"{id}-a") for id in self.ids}
-        known = {id: disk.disk_id for id, disk in self.disks.items()}
-        self.bootstrap = Membership(tuple(self.ids), disk_ids=known if registered else {})
+        members = tuple(self.ids[:count])
+        known = {id: self.disks[id].disk_id for id in members}
+        self.bootstrap = Membership(members, disk_ids=known if registered else {})
         self.witness = Witness(self.bootstrap)
         self.witness.disks = {(id, disk.disk_id): disk for id, disk in self.disks.items()}
         self.rafts: dict[NodeId, Raft] = {}
@@ -72,6 +87,8 @@ class Rig:
         """Links, one way each, on which everything is lost."""
         self.slow: set[tuple[NodeId, NodeId]] = set()
         """Links on which nothing arrives unless it is told to."""
+        self.priorities: dict[NodeId, int] = {}
+        """Of nodes started from now on; the others have the default."""
         self.say = say
         self.confirmed: list[int] = []
         """Reads that may be answered."""
@@ -89,8 +106,10 @@ class Rig:
         self._boots += 1
         disk = self.disks[id]
         random = Random(f"{self._seed}/{id}/{self._boots}")
-        settings = Settings(id, disk.disk_id, **self._settings)
-        raft = Raft(settings, (disk.hard_state, list(disk.entries)), self.bootstrap, random, self.now)
+        own = {"priority": self.priorities[id]} if id in self.priorities else {}
+        settings = Settings(id, disk.disk_id, **self._settings, **own)
+        bootstrap = self.bootstrap if id in self.bootstrap.voters else Membership(())
+        raft = Raft(settings, (disk.hard_state, list(disk.entries)), bootstrap, random, self.now)
         self.rafts[id] = raft
         self.witness.started(raft)
         self._carry_out_all(raft)
@@ -135,13 +154,25 @@ class Rig:
         self._happened(raft)
         return made
 
-    def read(self, id: NodeId) -> int | None:
+    def change(self, id: NodeId, change: Change) -> EntryId | None:
+        """Ask a node for a change of membership."""
+        raft = self._awake(id)
+        made = None
+        try:
+            made = raft.change_membership(change, self.now)
+            self._tell(lambda: f"{id}@{raft.term} {self._appended(raft, made)}")
+        except Refused as why:
+            self._tell(lambda why=why: f"{id}@{raft.term} refuses the change: {why}")
+        self._happened(raft)
+        return made
+
+    def read(self, id: NodeId, *, follower: bool = False) -> int | None:
         """Hand a read to a node; return its context, or None when refused."""
         raft = self._awake(id)
         self._contexts += 1
         context = self._contexts
         self.witness.read_asked(context)
-        taken = raft.read_index(context, self.now)
+        taken = raft.read_index(context, self.now, follower=follower)
         self._tell(lambda: f"{id}@{raft.term} {'takes' if taken else 'refuses'} read {context}")
         self._happened(raft)
         return context if taken else None

@@ -65,7 +65,7 @@ class Witness:
         if after.role is Role.LEADER and (before.role, before.term) != (Role.LEADER, after.term):
             self._elected(raft)
         if after.commit_index > before.commit_index:
-            self._committed(raft, before.commit_index)
+            self._committed(raft, before)
         if (after.last, after.term) != (before.last, before.term):
             self._check_log_matching(raft)
 
@@ -117,7 +117,7 @@ class Witness:
         assert raft.durable == disk.hard_state, f"{raft.id} believes {raft.durable}, on disk is {disk.hard_state}"
 
     def _check_membership(self, raft: Raft) -> None:
-        derived = Memberships(self.bootstrap)
+        derived = Memberships(self.bootstrap if raft.id in self.bootstrap.voters else Membership(()))
         derived.appended(raft.log.slice(1, raft.log.last_index, 1 << 62))
         assert raft.memberships.current == derived.current, f"{raft.id} acts on a membership that is not its log's last"
 
@@ -146,14 +146,17 @@ class Witness:
         held = raft.log.slice(1, len(self.ledger), 1 << 62)
         assert held == self.ledger, f"{raft.id} leads term {raft.term} without all that is committed (paper §5.4.3)"
 
-    def _committed(self, raft: Raft, before: Index) -> None:
-        upto = raft.log.commit_index
+    def _committed(self, raft: Raft, seen: invariants.Glimpse) -> None:
+        before, upto = seen.commit_index, raft.log.commit_index
         known = min(upto, len(self.ledger))
         fresh = raft.log.slice(before + 1, known, 1 << 62)
         assert fresh == self.ledger[before:known], f"{raft.id} commits other entries than were committed before"
         if upto <= len(self.ledger):
             return
-        assert isinstance(raft.role, Leader), f"{raft.id} commits {upto} as {raft.role.name}, before any leader did"
+        led = seen.role is Role.LEADER  # Who commits its own removal leads no more right after.
+        assert led or isinstance(raft.role, Leader), (
+            f"{raft.id} commits {upto} as {raft.role.name}, before any leader did"
+        )
         self.ledger.extend(raft.log.slice(len(self.ledger) + 1, upto, 1 << 62))
         self._check_durable_quorum(raft, upto)
         for other in self.rafts.values():

@@ -13,6 +13,9 @@ from random import Random
 import pytest
 from raft_rig import Packet, Rig
 
+from zraft.raft.changes import Change
+from zraft.raft.types import Endpoints
+
 SEEDS = int(os.environ.get("ZRAFT_SEEDS", "40"))
 ONE_SEED = os.environ.get("ZRAFT_SEED")
 STEPS = 1_500
@@ -28,15 +31,18 @@ class Chaos:
 
     def __init__(self, seed: int) -> None:
         self.dice = dice = Random(seed)
-        count = dice.choice((3, 3, 5))
+        count = dice.choice((1, 2, 3, 3, 3, 4, 5))
         self.rig = Rig(
             count,
+            spare=dice.choice((0, 0, 1, 3)),
             registered=dice.random() < 0.7,
             seed=seed,
             inflight_max=dice.choice((1, 2, 64)),
             append_bytes_max=dice.choice((1, 20, 1 << 18)),
             apply_bytes_max=dice.choice((1, 1 << 18)),
         )
+        if dice.random() < 0.3:
+            self.rig.priorities = {id: dice.choice((0, 1, 1, 2)) for id in self.rig.ids} | {"n1": 1}
         for id in self.rig.ids:
             self.rig.start(id)
         if dice.random() < 0.6:
@@ -53,6 +59,8 @@ class Chaos:
             self.hand_over: 0.5,
             self.doze: 1,
             self.refuse: 1,
+            self.alter: dice.choice((0.5, 2)),
+            self.lose_disk: 0.2,
         }
         life: dict[Callable[[], None], float] = {
             self.deliver: 60,
@@ -67,6 +75,8 @@ class Chaos:
         drawn = {act: weight * dice.choice((0.1, 0.5, 2)) for act, weight in faults.items() if dice.random() < 0.6}
         self.acts = life | drawn
         self.proposed = 0
+        self.wiped: str | None = None
+        """Who has lost its data; one node in a history, or what was promised could be lost with it."""
 
     def run(self) -> None:
         """Live through the faults, then through their end."""
@@ -108,6 +118,8 @@ class Chaos:
     def read(self) -> None:
         for leader in self.rig.leaders:  # Whoever believes to lead, deposed ones above all.
             self.rig.read(leader.id)
+        if self.rig.rafts:
+            self.rig.read(self.dice.choice(sorted(self.rig.rafts)), follower=True)
 
     def restart(self) -> None:
         down = [id for id in self.rig.ids if id not in self.rig.rafts]
@@ -162,6 +174,41 @@ class Chaos:
         for leader in self.rig.leaders:
             self.rig.refuse(leader.id, self.dice.choice(self.rig.ids))
 
+    def alter(self) -> None:
+        """Ask whoever believes to lead for some change of membership."""
+        for leader in self.rig.leaders:
+            current = leader.memberships.current
+            members = [*current.voters, *current.learners]
+            others = [id for id in self.rig.ids if id not in members]
+            verb = self.dice.choice(("add", "add", "replace", "promote", "demote", "remove", "remove", "renew"))
+            nowhere = Endpoints("", "", "")
+            if verb in ("add", "replace") and others:
+                new = self.dice.choice(others)
+                old = {new: self.dice.choice(current.voters)} if verb == "replace" and current.voters else {}
+                change = Change(add={new: nowhere}, replacing=old, manual=self.dice.random() < 0.2)
+            elif verb == "renew" and self.wiped in members:
+                change = Change(renew=(self.wiped,))
+            elif self.wiped is None:  # Else another voter less could be one too many for ever.
+                some = tuple(self.dice.sample(members, self.dice.choice((1, 1, 2)))) if len(members) > 1 else ()
+                change = Change(**{verb: some}) if verb in ("promote", "demote", "remove") else Change()
+            else:
+                continue
+            self.rig.change(leader.id, change)
+
+    def lose_disk(self) -> None:
+        """Have one node come back without its data."""
+        memberships = [raft.memberships.current for raft in self.rig.rafts.values()]
+        # Every log must know everybody: before that, blank nodes can't tell themselves from a fresh cluster (essay).
+        spared = all(
+            len(known.voters) > 2 and not known.outgoing and {*known.voters} <= known.disk_ids.keys()
+            for known in memberships
+            if known.voters
+        )
+        if self.wiped is None and len(self.rig.rafts) == len(self.rig.ids) and spared:
+            self.wiped = self.dice.choice(sorted(self.rig.rafts))
+            self.rig.crash(self.wiped)
+            self.rig.wipe(self.wiped)
+
     # -- the end of all faults -----------------------------------------------------------------------------------------
 
     def heal(self) -> None:
@@ -180,20 +227,33 @@ class Chaos:
         while not self._is_writable() and rig.now < until:
             rig.elapse(50, flowing=True)
         assert self._is_writable(), f"no leader takes proposals {HEAL_WITHIN_MS:.0f} ms after the last fault"
+        rig.elapse(50, flowing=True)  # Who slept too long wakes now.
+        while not self._is_settled() and rig.now < until:
+            rig.elapse(50, flowing=True)
+        assert self._is_settled(), "members differ though all are connected"
         leader = rig.leaders[-1]
         made = rig.propose(leader.id, b"at last")
         context = rig.read(leader.id)
         rig.elapse(1_000, flowing=True)
         assert context in rig.confirmed, "a read on a healthy leader is not confirmed"
         assert made in {entry.id for entry in rig.witness.ledger}, "a healthy leader does not commit"
-        logs = {tuple(raft.log.slice(1, raft.log.last_index, 1 << 62)) for raft in rig.rafts.values()}
-        assert len(logs) == 1, "logs differ though all are connected"
-        assert {raft.log.last_applied for raft in rig.rafts.values()} == {len(rig.witness.ledger)}
+        assert self._is_settled(), "what a healthy leader commits does not reach everybody"
+
+    def _is_settled(self) -> bool:
+        # Every member that counts holds and has applied the same log, and no change of membership is half done.
+        if not self._is_writable():
+            return False
+        leader = self.rig.leaders[-1]
+        current = leader.memberships.current
+        members = [self.rig.rafts[id] for id in (*current.voters, *current.learners) if id != self.wiped]
+        logs = {tuple(raft.log.slice(1, raft.log.last_index, 1 << 62)) for raft in members}
+        applied = {raft.log.last_applied for raft in members}
+        return len(logs) == 1 and applied == {len(self.rig.witness.ledger)} and not current.outgoing
 
     def _is_writable(self) -> bool:
         # Led, by one who knows all that was committed, and is not handing over to a node that a fault made slow.
         leaders = self.rig.leaders
-        return bool(leaders) and leaders[-1].is_established and leaders[-1].role.transfer is None
+        return bool(leaders) and leaders[-1].is_established and leaders[-1].role.handover.transfer is None
 
     def _take(self) -> Packet:
         position = 0 if self.dice.random() < 0.7 else self.dice.randrange(len(self.rig.network))

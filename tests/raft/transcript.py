@@ -2,12 +2,16 @@
 
 A file is a history of one cluster, in blocks with an empty line between them. Nodes are named by number. Commands::
 
-    cluster nodes=3 [leader=1] [blank]     make nodes n1 to n3, start them, elect n1 (in silence); `blank`: no data
+    cluster nodes=3 [leader=1] [blank] [spare=2]
+                                           `spare`: further nodes that run and are no members; else make nodes n1 to n3, start them, elect n1 (in silence); `blank`: no data
                                            directory is registered yet; further KEY=NUMBER are fields of `Settings`
+    priority N=P ...                       who should rather lead, from its next start on
     log N TERM ... [term=T]                before the start: n's log by hand, one term per entry; N's own term
     start                                  start all nodes (`cluster leader=` does it)
     put N TEXT / fill N COUNT BYTES        propose one command; propose many, telling nothing of each
-    read N                                 ask for a linearizable read
+    read N [follower]                      ask for a linearizable read; `follower`: of a node that need not lead
+    change N VERB=NODES ...                ask for a change of membership: add, manual (add, to stay learners), promote,
+                                           demote, renew, remove; ``replace=2:4`` has n4 join in the place of n2
     transfer N [TARGET]                    hand leadership over
     campaign N                             n's election timer runs out now
     wait MS                                time passes, and nobody's loop turns
@@ -31,12 +35,14 @@ A file is a history of one cluster, in blocks with an empty line between them. N
 import fnmatch
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from raft_rig import Packet, Rig
 
 from zraft.raft import describe, messages
-from zraft.raft.types import Entry, EntryId, EntryKind, HardState
+from zraft.raft.changes import Change
+from zraft.raft.types import Endpoints, Entry, EntryId, EntryKind, HardState
 
 RULE = "---"
 QUIET = (" is ", " applies ", " notes ", " read ", " append ", " hands over ", " refuses ")
@@ -101,11 +107,15 @@ class Player:
     def do_cluster(self, *words: str) -> None:
         given = dict(word.split("=") for word in words if "=" in word)
         count, leader = int(given.pop("nodes")), given.pop("leader", None)
+        spare = int(given.pop("spare", 0))
         settings = {name: int(value) for name, value in given.items()}
-        self.rig = Rig(count, registered="blank" not in words, say=self.say, **settings)
+        self.rig = Rig(count, registered="blank" not in words, say=self.say, spare=spare, **settings)
         if leader:
             self._silently(lambda: self._elect(leader))
             self.do_show()
+
+    def do_priority(self, *words: str) -> None:
+        self.rig.priorities |= {_id(node): int(priority) for node, priority in (word.split("=") for word in words)}
 
     def do_log(self, node: str, *words: str) -> None:
         terms = [int(word) for word in words if "=" not in word]
@@ -136,8 +146,23 @@ class Player:
     def do_fill(self, node: str, count: str, size: str) -> None:
         self._silently(lambda: [self.rig.propose(_id(node), b"." * int(size)) for _ in range(int(count))])
 
-    def do_read(self, node: str) -> None:
-        self.rig.read(_id(node))
+    def do_change(self, node: str, *words: str) -> None:
+        asked: dict[str, Any] = {}
+        for word in words:
+            verb, _, nodes = word.partition("=")
+            if verb == "replace":
+                old, new = nodes.split(":")
+                asked.setdefault("add", {})[_id(new)] = Endpoints("", "", "")
+                asked["replacing"] = {_id(new): _id(old)}
+            elif verb in ("add", "manual"):
+                asked["add"] = {_id(each): Endpoints("", "", "") for each in nodes.split(",")}
+                asked["manual"] = verb == "manual"
+            else:
+                asked[verb] = tuple(_id(each) for each in nodes.split(","))
+        self.rig.change(_id(node), Change(**asked))
+
+    def do_read(self, node: str, *how: str) -> None:
+        self.rig.read(_id(node), follower="follower" in how)
 
     def do_transfer(self, node: str, target: str | None = None) -> None:
         self.rig.transfer(_id(node), _id(target) if target else None)

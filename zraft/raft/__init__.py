@@ -13,10 +13,11 @@ The files, in the order in which to read them
 =============================================
 
 `types` and `messages` are the nouns, and what nodes say to each other. `ready` is what the core wants done. Then the
-small machines, each one idea: `quorum` (what a majority has reached), `membership` (who belongs), `log`, `writes`
-(what is on its way to the disk), `progress` (what a leader knows of one follower), `reads`. `state` holds what every
-role shares; `follower`, `candidate` and `leader` are the roles; `core` moves a node from role to role. `invariants`
-says what must be true of it all, and `describe` how it reads. The histories in ``tests/raft/scenarios`` show each
+small machines, each one idea: `quorum` (what a majority has reached), `membership` (who belongs), `changes` (who is to
+belong), `log`, `writes` (what is on its way to the disk), `progress` (what a leader knows of one follower), `reads`. `state`
+holds what every role shares; `follower`, `candidate` and `leader` are the roles, and a leader has two helpers, `roster`
+(who takes part) and `handover` (leadership given away on purpose). `voter` answers whoever asks for a vote, and `core`
+moves a node from role to role. `invariants` says what must be true of it all, and `describe` how it reads. The histories in ``tests/raft/scenarios`` show each
 rule below at work, line by line.
 
 Nothing in this package opens a socket or a file, looks at a clock or throws dice of its own. Messages and the time
@@ -122,6 +123,34 @@ committed anywhere (`reads`, thesis §6.4). A new leader waits with all this unt
 committed, since it may not know yet how far its predecessor had come. Reads that come while a round is under way
 share the next; no read writes to a disk.
 
+A follower can answer reads too: it asks its leader from which index on it may, and the leader confirms that with a
+round like any other (`reads.ForwardedReads`). Each question has a number never used before, so that a late answer to
+another one confirms nothing.
+
+Changes of membership
+=====================
+
+Who has a vote stands in the log, like everything else, and a node goes by the newest membership in its log, committed or
+not (`membership`). Were the voters simply replaced, some nodes would count majorities of the old ones while others
+already count those of the new, and two such majorities need not share a node: two leaders in one term. So a change goes
+through a *joint* membership, in which every decision, election or commit, needs a majority of the old voters *and* one of
+the new (paper §6, `changes`, `quorum`). Only when that is committed does the leader append the new membership alone.
+Whoever leads in between finds the joint one in its log and carries the change through (`Roster.committed`).
+
+Nodes join as learners, who get the log and have no vote; the leader makes them voters once they have followed it closely
+enough that their vote costs nobody any waiting (thesis §4.2.1). A change is refused while another is open, before the
+leader has committed anything in its term, and when those who would be left to vote do not answer now. A leader that removes
+itself finishes the change without counting itself, and steps down. One that is removed and has not heard so may still
+stand, as the others may need its log (thesis §4.2.2); those who have left, or were never let in, do nothing.
+
+Who leads, and who should
+=========================
+
+A leader can be asked to hand over (thesis §3.10). It also does so by itself: to a node of higher *priority* that has had
+everything for a while, and to anybody when its own disk stalls, since its heartbeats would go on for ever while nothing that
+its disk must do is ever done (`handover`). A node of priority 0 votes and leaves it to others to lead, unless it alone
+holds what may be committed: then it leads for as long as it takes to bring another up to date.
+
 Disks that lose everything
 ==========================
 
@@ -131,7 +160,8 @@ directory has a number of its own, its `disk_id`, which every answer bears, and 
 under which the leader has met each node. Whoever comes with another one counts for nothing: no vote, no
 acknowledgement, no answer to a round (`core.Raft._comes_from_lost_data`, `Leader._counts`). The lost node cannot know
 that it is one; but it knows that its log does not name its own directory, and then it stands for no election, and
-votes only for a candidate whose log is empty, or names that directory (`State.is_trusted`, `State.may_vote_for`).
+votes only for a candidate whose log is empty, or names that directory (`State.may_stand`, `State.may_vote_for`). It comes
+back in by a change that renews it: it begins anew, as a learner.
 
 A fresh cluster has registered nobody, and empty logs cannot contradict each other: so it may elect its first leader,
 which registers its voters in the very first entry and everybody else on first contact. Entries are sent to registered
@@ -141,9 +171,7 @@ What is left out
 ================
 
 - *Snapshots.* The log is kept whole, so a start replays all of it. `Log.base` is where a snapshot would end.
-- *Changes of membership.* Quorums know joint consensus (paper §6) and memberships follow the log, but nothing
-  proposes one yet, and a leader keeps a `Progress` for those alone who were members when it was elected. Learners,
-  likewise, are understood and never made.
+- *Changes of membership from outside.* The core makes them (`Raft.change_membership`); no command asks for one yet.
 - *A bootstrap that survives anything.* If a node loses its data before the rest of a majority has heard that it was
   registered, the blank ones cannot tell themselves from a fresh cluster. And if the first leader is gone for good
   within the moments before it has met everybody, those it has not met may be too few to elect another.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from random import Random
 
 from zraft.raft.candidate import Candidate, PreCandidate
+from zraft.raft.changes import Change, Refused
 from zraft.raft.follower import Follower
 from zraft.raft.leader import Leader
 from zraft.raft.log import Log
@@ -25,7 +26,7 @@ from zraft.raft.messages import (
     RequestVoteResponse,
 )
 from zraft.raft.ready import Ready, RoleChange, Write
-from zraft.raft.state import Settings, State
+from zraft.raft.state import Settings
 from zraft.raft.types import (
     Ballot,
     Cause,
@@ -39,10 +40,11 @@ from zraft.raft.types import (
     Role,
     Term,
 )
+from zraft.raft.voter import Voter
 from zraft.raft.writes import Writes
 
 
-class Raft(State):
+class Raft(Voter):
     """One node of a Raft cluster, without a world.
 
     Parameters
@@ -105,9 +107,9 @@ class Raft(State):
             return
         match message:
             case PreVote():
-                self._answer_pre_vote(source, message)
+                self.answer_pre_vote(source, message)
             case RequestVote():
-                self._answer_vote(source, message)
+                self.answer_vote(source, message)
             case _:
                 self.role.step(source, message)
 
@@ -118,19 +120,35 @@ class Raft(State):
         """
         self.now = now
         role = self.role
-        if not isinstance(role, Leader) or role.transfer is not None:
+        if not isinstance(role, Leader) or role.handover.transfer is not None:
             return None
         if self.log.uncommitted_bytes + len(data) > self.settings.uncommitted_bytes_max:
             return None
         return role.append(kind, data)
 
-    def read_index(self, context: int, now: float) -> bool:
-        """Take a linearizable read under a `context` used only once; False when this node does not lead."""
+    def read_index(self, context: int, now: float, *, follower: bool = False) -> bool:
+        """Take a linearizable read under a `context` used only once; False when it can't be served here.
+
+        A leader serves it; with `follower`, so does whoever knows its leader (thesis §6.4). A read is forgotten when term
+        or leader change.
+        """
         self.now = now
-        if not isinstance(self.role, Leader):
-            return False
-        self.role.read(context)
-        return True
+        role = self.role
+        if isinstance(role, Leader) or (follower and isinstance(role, Follower) and role.leader is not None):
+            role.read(context)
+            return True
+        return False
+
+    def change_membership(self, change: Change, now: float) -> EntryId:
+        """Begin a change of membership as leader; return the entry that brings it into force (paper §6).
+
+        `Refused` says why not; also when this node does not lead, or is handing over.
+        """
+        self.now = now
+        role = self.role
+        if not isinstance(role, Leader) or role.handover.transfer is not None:
+            raise Refused("this node does not lead, or is handing over")
+        return role.roster.change(change, role.noop_index)
 
     def transfer(self, target: NodeId | None, now: float) -> NodeId | None:
         """Begin to hand leadership to `target`, or to the most up-to-date voter; return it, or None when there is none.
@@ -140,17 +158,18 @@ class Raft(State):
         self.now = now
         if not isinstance(self.role, Leader):
             return None
-        able = self.role.successors()
+        able = self.role.handover.successors()
         chosen = next(iter(able), None) if target is None else target
         if chosen not in able:
             return None
-        self.role.hand_over(chosen)
+        self.role.handover.begin(chosen)
         return chosen
 
     def written(self, id: int, now: float) -> None:
         """Hear that write `id` is durable; they are reported in order, and each one once."""
         self.now = now
         hard_state = self._writes.reported(id, self.log)
+        self.writing_since = self._writes.since
         if hard_state is not None:
             self.durable = hard_state
         role = self.role
@@ -200,7 +219,8 @@ class Raft(State):
 
     def _next_write(self) -> Write | None:
         responses, self.responses = self.responses, []
-        write = self._writes.next(self.term, self.voted_for, self.log, responses)
+        write = self._writes.next(HardState(self.term, self.voted_for), self.log, responses, self.now)
+        self.writing_since = self._writes.since
         if write is None:
             self.sends.extend(responses)  # All that they promise is durable already.
         return write
@@ -217,8 +237,10 @@ class Raft(State):
         shown = (self.role.name, self.term, self.role.leader)
         if shown == self._shown:
             return None
+        same = self._shown is not None and self._shown[1:] == shown[1:]
+        by_log = same and {Role.FOLLOWER, Role.LEARNER} == {shown[0], self._shown[0] if self._shown else None}
         self._shown = shown
-        return RoleChange(*shown, self._reason)
+        return RoleChange(*shown, "membership" if by_log else self._reason)
 
     # -- the rule for terms --------------------------------------------------------------------------------------------
 
@@ -227,7 +249,7 @@ class Raft(State):
         if disk_id is None or not self.memberships.has_lost_data(source, disk_id):
             return False
         if isinstance(self.role, Leader):
-            self.role.data_lost(source)
+            self.role.roster.data_lost(source)
         return True
 
     def _take_term(self, source: NodeId, message: Message) -> bool:
@@ -239,7 +261,7 @@ class Raft(State):
                 if isinstance(self.role, PreCandidate) and message.term == self.term + 1:
                     self.role.step(source, message)
                 return False
-            case RequestVote() if self._leader_lives() and not message.transfer:
+            case RequestVote() if self.leader_lives() and not message.transfer:
                 # Leader stickiness (thesis §4.2.3): whoever hears its leader neither votes nor takes the term.
                 self.note("vote_refused", candidate=source, term=message.term, reason="the leader is alive")
                 return False
@@ -263,42 +285,6 @@ class Raft(State):
             case AppendEntries():
                 refusal = AppendEntriesResponse(self.term, False, message.prev.index, self.log.last, disk_id)
                 self.promise(source, refusal)
-
-    def _leader_lives(self) -> bool:
-        if isinstance(self.role, Leader):
-            return True
-        heard_at = self.role.heard_at if isinstance(self.role, Follower) else float("-inf")
-        return self.now < heard_at + self.settings.election_timeout_lower_ms
-
-    # -- votes ---------------------------------------------------------------------------------------------------------
-
-    def _answer_pre_vote(self, source: NodeId, message: PreVote) -> None:
-        """Say whether the vote would be granted; changes nothing here, neither term nor timer (thesis §9.6)."""
-        reason = self.may_vote_for(message.last, message.registered_as)
-        if message.term <= self.term:
-            reason = "its term is over"
-        elif self._leader_lives():
-            reason = "the leader is alive"
-        if reason:
-            self.note("vote_refused", candidate=source, term=message.term, reason=reason, pre=True)
-        term = self.term if reason else message.term
-        self.send(source, PreVoteResponse(term, not reason, reason, self.settings.disk_id))
-
-    def _answer_vote(self, source: NodeId, message: RequestVote) -> None:
-        """Grant the term's one vote, first come, first served, to a log at least as up-to-date (paper §5.2, §5.4.1)."""
-        reason = self.may_vote_for(message.last, message.registered_as)
-        if self.voted_for not in (None, source):
-            reason = f"voted for {self.voted_for}"
-        if reason:
-            self.note("vote_refused", candidate=source, term=message.term, reason=reason)
-        else:
-            self.voted_for = source
-            self.note("vote_granted", candidate=source, term=message.term)
-            if isinstance(self.role, Follower):
-                self.role.granted_vote()
-            else:
-                self.become_follower(self.term, None, "election")  # A pre-candidate gives way to one that got further.
-        self.promise(source, RequestVoteResponse(self.term, not reason, reason, self.settings.disk_id))
 
     # -- from role to role ---------------------------------------------------------------------------------------------
 

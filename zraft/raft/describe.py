@@ -22,6 +22,8 @@ from zraft.raft.messages import (
     Message,
     PreVote,
     PreVoteResponse,
+    ReadIndex,
+    ReadIndexResponse,
     RequestVote,
     RequestVoteResponse,
     TimeoutNow,
@@ -84,7 +86,7 @@ def state(raft: Raft) -> str:
     if raft.voted_for not in (None, role.leader):
         parts.append(f"voted={raft.voted_for}")
     if isinstance(role, Leader):
-        followers = (f"{peer}:{progress(each, lost=peer in role.lost)}" for peer, each in role.progress.items())
+        followers = (f"{peer}:{progress(each, lost=peer in role.roster.lost)}" for peer, each in role.progress.items())
         parts.append(f"progress={{{' '.join(followers)}}}")
     return " ".join(parts)
 
@@ -168,6 +170,8 @@ def _particulars(message: Message) -> str:
             said = f" round={message.round} commit={message.commit_index}"
         case HeartbeatResponse():
             said = f" round={message.round}"
-        case TimeoutNow():
+        case ReadIndexResponse():
+            said = f" index={message.index}"
+        case TimeoutNow() | ReadIndex():
             pass
     return said

@@ -2,7 +2,18 @@
 
 from math import inf
 
-from zraft.raft.messages import AppendEntries, AppendEntriesResponse, Heartbeat, HeartbeatResponse, Message, TimeoutNow
+from zraft.raft.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    Heartbeat,
+    HeartbeatResponse,
+    Message,
+    ReadIndex,
+    ReadIndexResponse,
+    TimeoutNow,
+)
+from zraft.raft.reads import ForwardedReads
+from zraft.raft.ready import ReadReady
 from zraft.raft.state import State
 from zraft.raft.types import Cause, NodeId, Role
 
@@ -19,6 +30,8 @@ class Follower:
         self.timer_from = state.now
         """When the election timer was last reset: by the leader, or by granting a vote (paper §5.2)."""
         self.timeout_ms = state.draw_election_timeout()
+        self.reads = ForwardedReads(state.random)
+        """Reads that this node will answer once its leader has confirmed them."""
 
     @property
     def name(self) -> Role:
@@ -28,16 +41,36 @@ class Follower:
     @property
     def deadline(self) -> float:
         """When to stand for election; never, for whoever may not."""
-        may_stand = self.state.is_voter and self.state.is_trusted
-        return self.timer_from + self.timeout_ms if may_stand else inf
+        return min(self._election_at, self._ask_again_at)
+
+    @property
+    def _election_at(self) -> float:
+        return self.timer_from + self.timeout_ms if self.state.may_stand else inf
+
+    @property
+    def _ask_again_at(self) -> float:
+        asked_at = self.reads.asked_at
+        return inf if asked_at is None else asked_at + self.state.settings.heartbeat_interval_ms
 
     def tick(self) -> None:
-        """Start an election when the leader has been silent for the whole timeout (paper §5.2)."""
-        if self.state.now >= self.deadline:
+        """Start an election when the leader has been silent for the whole timeout (paper §5.2); else ask once more."""
+        if self.state.now >= self._election_at:
             self.state.become_pre_candidate()
+        elif self.state.now >= self._ask_again_at:
+            self._ask()  # Question or answer may be lost; a new attempt makes the old one void.
+
+    def read(self, context: int) -> None:
+        """Take a linearizable read that this node answers itself (thesis §6.4, last paragraph)."""
+        self.reads.accept(context)
 
     def flush(self) -> None:
-        """Nothing: a follower answers, and starts nothing."""
+        """Once per turn: ask the leader about the reads that have come."""
+        if self.reads.wanted:
+            self._ask()
+
+    def _ask(self) -> None:
+        if self.leader is not None:
+            self.state.send(self.leader, ReadIndex(self.state.term, self.reads.ask(self.state.now)))
 
     def step(self, source: NodeId, message: Message) -> None:
         """Handle what the leader of this term says; votes were handled before roles come in."""
@@ -46,7 +79,10 @@ class Follower:
                 self._append(source, message)
             case Heartbeat() if self._hears(source):
                 self._heartbeat(source, message)
-            case TimeoutNow() if self.state.is_voter and self.state.is_trusted:
+            case ReadIndexResponse() if source == self.leader:
+                confirmed = self.reads.answered(message.attempt)
+                self.state.reads.extend(ReadReady(context, message.index) for context in confirmed)
+            case TimeoutNow() if self.state.may_stand and self.state.settings.priority:
                 # Thesis §3.10: at once, without a pre-vote.
                 self.state.become_candidate(Cause.TRANSFER, self.state.now)
 
@@ -74,7 +110,8 @@ class Follower:
         # The leader sends min(its commit, our match), so everything up to there is in our log and equal to its own. We
         # may lag behind our own match only by having lost data, and then our disk is another; stay within our log.
         self.state.commit(min(message.commit_index, self.state.log.last_index))
-        self.state.send(source, HeartbeatResponse(self.state.term, message.round, self.state.settings.disk_id))
+        settings = self.state.settings
+        self.state.send(source, HeartbeatResponse(self.state.term, message.round, settings.disk_id, settings.priority))
 
     def _append(self, source: NodeId, message: AppendEntries) -> None:
         state, log = self.state, self.state.log

@@ -27,13 +27,16 @@ class Glimpse(NamedTuple):
     last: EntryId
     commit_index: Index
     last_applied: Index
-    match: dict[NodeId, Index]
+    match: dict[tuple[NodeId, str], Index]
+    """Of each follower, under the data directory that it is known by."""
 
 
 def glimpse(raft: Raft) -> Glimpse:
     """Take down what `check_step` compares."""
     log = raft.log
-    match = {peer: p.match_index for peer, p in raft.role.progress.items()} if isinstance(raft.role, Leader) else {}
+    followers = raft.role.progress if isinstance(raft.role, Leader) else {}
+    known = raft.memberships.current.disk_ids
+    match = {(peer, known[peer]): each.match_index for peer, each in followers.items() if peer in known}
     return Glimpse(raft.term, raft.voted_for, raft.role.name, log.last, log.commit_index, log.last_applied, match)
 
 
@@ -98,14 +101,16 @@ def check_step(before: Glimpse, raft: Raft) -> None:
         _demand(before.voted_for in (None, after.voted_for), "a vote is given once per term and never taken back", raft)
         if before.role is Role.LEADER and after.role is Role.LEADER:
             _demand(log.term_at(before.last.index) == before.last.term, "a leader only ever appends", raft)
-            _demand(all(after.match[p] >= i for p, i in before.match.items()), "what a follower has only grows", raft)
+            _demand(
+                all(after.match.get(p, i) >= i for p, i in before.match.items()), "what a follower has only grows", raft
+            )
             _demand(
                 after.commit_index == before.commit_index or log.term_at(after.commit_index) == after.term,
                 "a leader commits by an entry of its own term (paper §5.4.2)",
                 raft,
             )
     if after.role is Role.LEADER and after.commit_index > before.commit_index and isinstance(raft.role, Leader):
-        held = dict(after.match) | {raft.id: log.stable_index}
+        held = {peer: index for (peer, _), index in after.match.items()} | {raft.id: log.stable_index}
         _demand(
             quorum.reached(held, raft.memberships.current) >= after.commit_index,
             "what a leader commits is durable on a quorum",

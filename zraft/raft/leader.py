@@ -2,32 +2,25 @@
 
 import msgspec
 
-from zraft.raft import membership, quorum
+from zraft.raft import quorum
+from zraft.raft.handover import Handover
 from zraft.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
     Heartbeat,
     HeartbeatResponse,
     Message,
-    TimeoutNow,
+    ReadIndex,
+    ReadIndexResponse,
 )
 from zraft.raft.progress import Progress, ProgressState
-from zraft.raft.reads import Rounds
+from zraft.raft.reads import Context, RemoteRead, Rounds
 from zraft.raft.ready import ReadReady
+from zraft.raft.roster import Roster
 from zraft.raft.state import State
 from zraft.raft.types import Ballot, Entry, EntryId, EntryKind, Index, NodeId, Role
 
 _encode = msgspec.msgpack.Encoder().encode
-
-
-class Transfer(msgspec.Struct):
-    """Leadership on its way to another node (thesis §3.10)."""
-
-    target: NodeId
-    deadline: float
-    """When to give up: an election timeout after it was asked for."""
-    told: bool = False
-    """TimeoutNow has been sent."""
 
 
 class Leader:
@@ -39,16 +32,16 @@ class Leader:
         self.state = state
         self.leader: NodeId | None = state.id
         """Itself."""
-        self.progress = {peer: Progress(state.log.last_index + 1, state.now) for peer in state.peers}
+        self.roster = Roster(state, self.append, disk_ids)
+        """Who takes part, and what is known of each."""
+        self.progress = self.roster.progress
         """What it knows of each follower (paper figure 2, nextIndex and matchIndex)."""
         self.rounds = Rounds(state.now)
         """Heartbeat rounds, and the reads that wait for them."""
-        self.early_reads: list[int] = []
+        self.early_reads: list[Context] = []
         """Reads that came before anything of this term was committed (thesis §6.4, step 1)."""
-        self.transfer: Transfer | None = None
-        """Leadership being handed over; proposals are held back meanwhile."""
-        self.lost: set[NodeId] = set()
-        """Nodes met under another data directory than the registered one: they count for nothing."""
+        self.handover = Handover(state, self.roster)
+        """Leadership given away on purpose."""
         self.next_heartbeat_at = state.now
         """When the next round is due."""
         self.timer_from = state.now
@@ -57,11 +50,9 @@ class Leader:
         """How long it leads on without the answer of a quorum."""
         self._time_base_ms = state.log.last_time_ms
         """Cluster time when it began to lead."""
-        self._met = disk_ids
-        """The data directories that this leader has met, registered or not."""
         self.noop_index: Index = state.log.last_index + 1
         """Index of this term's first entry; what is committed from there on is of this term."""
-        self._register()  # First of all, so that whoever holds any entry of a log holds its voters' registration.
+        self.roster.register()  # First of all, so that whoever holds any entry of a log holds its voters' registration.
         self.append(EntryKind.NOOP, _encode(ballot))
         self._start_round()
 
@@ -71,7 +62,7 @@ class Leader:
     def deadline(self) -> float:
         """When a heartbeat, the check of the quorum or the end of a transfer is due."""
         due = min(self.next_heartbeat_at, self.rounds.confirmed_sent_at + self.timeout_ms)
-        return min(due, self.transfer.deadline) if self.transfer else due
+        return min(due, self.handover.deadline)
 
     @property
     def time_ms(self) -> int:
@@ -90,9 +81,9 @@ class Leader:
             # Thesis §6.2: clients of a leader that nobody follows would wait for ever.
             state.become_follower(state.term, None, "quorum_lost")
             return
-        if self.transfer and state.now >= self.transfer.deadline:
-            state.note("transfer", target=self.transfer.target, done=False)
-            self.transfer = None
+        if not self.handover.tick():
+            return
+        self.roster.tick()
         if state.now >= self.next_heartbeat_at:
             if self.rounds.under_way:
                 state.note("round_lost", round=self.rounds.sent)
@@ -105,16 +96,16 @@ class Leader:
         progress = self.progress.get(source)
         if progress is None:
             return
-        if source in self.lost:
-            if not isinstance(message, HeartbeatResponse | AppendEntriesResponse):
-                return
-            # It bears the registered data directory's name, or it had not come this far: what that holds counts again.
-            self.lost.remove(source)
-            self.state.note("data_back", node=source)
+        progress.heard_at = self.state.now
+        if isinstance(message, HeartbeatResponse | AppendEntriesResponse):
+            known = self.roster.knows(source, message.disk_id)
+            if isinstance(message, AppendEntriesResponse) and not known:
+                return  # What another data directory held says nothing of the one that will be registered.
         match message:
             case HeartbeatResponse():
-                self._meet(source, message.disk_id)
+                self.roster.meet(source, message.disk_id)
                 progress.heard(min(message.round, self.rounds.sent))
+                progress.priority = message.priority
                 self._confirm_rounds()
                 self._probe_if_behind(source, progress)
             case AppendEntriesResponse(success=True):
@@ -122,14 +113,10 @@ class Leader:
             case AppendEntriesResponse(success=False):
                 if progress.refused(message.match_index, self.state.log.last_not_after(message.hint).index + 1):
                     self._send_entries(source, progress)
+            case ReadIndex():
+                self.read(RemoteRead(source, message.attempt))
             case AppendEntries() | Heartbeat():
                 self.state.note("strange", source=source, reason=f"we lead term {self.state.term} ourselves")
-
-    def data_lost(self, source: NodeId) -> None:
-        """Count a node that came back under another data directory for nothing."""
-        if source in self.progress and source not in self.lost:
-            self.lost.add(source)
-            self.state.note("data_lost", node=source)
 
     def unreachable(self, peer: NodeId) -> None:
         """Send no further ahead to a peer whose socket refused a message."""
@@ -143,8 +130,8 @@ class Leader:
             return  # Nothing we sent in this term; a peer that invents entries must not move us.
         if progress.acknowledged(message.match_index):
             self.maybe_commit()
-        if self.transfer and self.transfer.target == source:
-            self._tell_target()
+        self.roster.acknowledged(source)
+        self.handover.advanced(source)
 
     def _probe_if_behind(self, peer: NodeId, progress: Progress) -> None:
         # It lives but has not acknowledged everything, and nothing has left for it lately: something may be lost. Not
@@ -155,7 +142,7 @@ class Leader:
         progress.give_up_probe()
         if progress.match_index >= self.state.log.last_index:
             return
-        if progress.state is ProgressState.REPLICATE and self._counts(peer):
+        if progress.state is ProgressState.REPLICATE and self.roster.counts(peer):
             # An empty message behind all that was sent, whatever the window says: it is refused if anything is missing.
             self._send(peer, progress, AppendEntries(self.state.term, *self._behind(progress.next_index), []))
         else:
@@ -178,46 +165,24 @@ class Leader:
         still replace it. That is figure 8. Once an entry of *this* term is committed, all before it is too.
         """
         state = self.state
-        held = {peer: progress.match_index for peer, progress in self.progress.items() if self._counts(peer)}
+        held = {peer: progress.match_index for peer, progress in self.progress.items() if self.roster.counts(peer)}
         held[state.id] = state.log.stable_index
         index = quorum.reached(held, state.memberships.current)
         if index <= state.log.commit_index or state.log.term_at(index) != state.term:
             return
         state.commit(index)
+        self.roster.committed()
+        if self.roster.is_over:
+            self.handover.leave()
+            return
         if self.early_reads and index >= self.noop_index:
             for context in self.early_reads:
                 self.rounds.accept(context, index)
             self.early_reads.clear()
 
-    def _counts(self, peer: NodeId) -> bool:
-        # Entries go to registered data directories only, so that whoever holds any is known by its own.
-        return peer not in self.lost and peer in self.state.memberships.current.disk_ids
-
-    def _meet(self, peer: NodeId, disk_id: str) -> None:
-        if peer not in self.state.memberships.current.disk_ids and peer not in self._met:
-            self._met[peer] = disk_id
-            self._register()
-
-    def _register(self) -> None:
-        """Put the data directories of nodes met for the first time into the membership.
-
-        It waits for no earlier change: who votes stays the same, so any two quorums still share a voter. Were it to wait,
-        a first leader whose voters die before they have its log would stand there for ever, with a majority of others
-        that it does not know yet and so sends nothing.
-        """
-        state = self.state
-        current = state.memberships.current
-        members = (state.id, *state.peers)
-        new = {node: self._met[node] for node in members if node in self._met and node not in current.disk_ids}
-        if not new:
-            return
-        changed = msgspec.structs.replace(current, disk_ids={**current.disk_ids, **new})
-        state.note("membership", registered=", ".join(sorted(new)))
-        self.append(EntryKind.MEMBERSHIP, membership.encode(changed))
-
     # -- reads ---------------------------------------------------------------------------------------------------------
 
-    def read(self, context: int) -> None:
+    def read(self, context: Context) -> None:
         """Take a linearizable read (thesis §6.4); its answer may be given once a `ReadReady` names it."""
         log = self.state.log
         if log.commit_index < self.noop_index:
@@ -236,26 +201,6 @@ class Leader:
             if progress.next_index <= state.log.last_index:
                 self._send_entries(peer, progress)
 
-    def hand_over(self, target: NodeId) -> None:
-        """Let `target` take over as soon as it has everything (thesis §3.10)."""
-        deadline = self.state.now + self.state.settings.election_timeout_upper_ms
-        self.transfer = Transfer(target, deadline)
-        self._tell_target()
-
-    def successors(self) -> list[NodeId]:
-        """Return the other voters that count, the one whose log reaches furthest first."""
-        voters = self.state.memberships.current.voters
-        able = [peer for peer in self.progress if self._counts(peer) and peer in voters]
-        return sorted(able, key=lambda peer: self.progress[peer].match_index, reverse=True)
-
-    def _tell_target(self) -> None:
-        transfer = self.transfer
-        assert transfer is not None, "no transfer is under way"
-        if not transfer.told and self.progress[transfer.target].match_index == self.state.log.last_index:
-            transfer.told = True
-            self.state.note("transfer", target=transfer.target, done=True)
-            self.state.send(transfer.target, TimeoutNow(self.state.term))
-
     def _start_round(self) -> None:
         state = self.state
         number = self.rounds.start(state.now)
@@ -266,14 +211,18 @@ class Leader:
         self._confirm_rounds()
 
     def _confirm_rounds(self) -> None:
-        answered = {peer: progress.round for peer, progress in self.progress.items() if self._counts(peer)}
+        answered = {peer: progress.round for peer, progress in self.progress.items() if self.roster.counts(peer)}
         answered[self.state.id] = self.rounds.sent
         confirmed = quorum.reached(answered, self.state.memberships.current)
-        self.state.reads.extend(ReadReady(context, index) for context, index in self.rounds.confirm(confirmed))
+        for context, index in self.rounds.confirm(confirmed):
+            if isinstance(context, RemoteRead):
+                self.state.send(context.source, ReadIndexResponse(self.state.term, context.attempt, index))
+            else:
+                self.state.reads.append(ReadReady(context, index))
 
     def _send_entries(self, peer: NodeId, progress: Progress) -> None:
         """Send `peer` what it lacks, as far as its window has room."""
-        if not self._counts(peer):
+        if not self.roster.counts(peer):
             return
         inflight_max = self.state.settings.inflight_max
         while progress.next_index <= self.state.log.last_index and not progress.is_paused(inflight_max):

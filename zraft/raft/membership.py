@@ -4,7 +4,7 @@
 force when appended and falls back when its entry is truncated.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -50,6 +50,25 @@ class Memberships:
             self._known.pop()
         self.changed_at, self.current = self._known[-1]
 
+    def open_change(self, commit_index: Index) -> bool:
+        """Whether a change of who takes part is not finished: in joint consensus, or not committed yet.
+
+        Registrations of data directories do not count: who votes stays the same.
+        """
+        if self.current.outgoing:
+            return True
+        newest = [(index, known) for index, known in self._known if index > commit_index]
+        before = next((known for index, known in reversed(self._known) if index <= commit_index), None)
+        return any(before is None or _parts(known) != _parts(before) for _, known in newest)
+
+    def others(self, commit_index: Index) -> Iterator[Membership]:
+        """Yield what else may come into force again: the newest committed membership, and all since but the current one."""
+        for index, known in reversed(self._known):
+            if known is not self.current:
+                yield known
+            if index <= commit_index:
+                return
+
     def is_registered(self, node: NodeId, disk_id: str) -> bool:
         """Whether `node` is known under this very data directory."""
         return self.current.disk_ids.get(node) == disk_id
@@ -57,3 +76,7 @@ class Memberships:
     def has_lost_data(self, node: NodeId, disk_id: str) -> bool:
         """Whether `node` is known under another data directory than this one."""
         return self.current.disk_ids.get(node, disk_id) != disk_id
+
+
+def _parts(membership: Membership) -> tuple[object, ...]:
+    return membership.voters, membership.outgoing, membership.learners, membership.manual, membership.replacing

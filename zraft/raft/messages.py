@@ -100,12 +100,31 @@ class HeartbeatResponse(msgspec.Struct, frozen=True, array_like=True):
     term: Term
     round: Index
     disk_id: str
+    priority: int = 1
+    """How much the sender should lead rather than others; 0: never."""
 
 
 class TimeoutNow(msgspec.Struct, frozen=True, array_like=True):
     """Tells an up-to-date follower to campaign at once: leadership transfer (thesis §3.10)."""
 
     term: Term
+
+
+class ReadIndex(msgspec.Struct, frozen=True, array_like=True):
+    """A follower asks from which index on it may answer the reads that wait for it (thesis §6.4)."""
+
+    term: Term
+    attempt: Index
+    """Never used before by anybody for anything: a late answer to another attempt confirms nothing."""
+
+
+class ReadIndexResponse(msgspec.Struct, frozen=True, array_like=True):
+    """Answers `ReadIndex`, once a heartbeat round that began after the question has been answered by a quorum."""
+
+    term: Term
+    attempt: Index
+    index: Index
+    """What the leader had committed when it was asked."""
 
 
 Message = (
@@ -118,6 +137,8 @@ Message = (
     | Heartbeat
     | HeartbeatResponse
     | TimeoutNow
+    | ReadIndex
+    | ReadIndexResponse
 )
 
 

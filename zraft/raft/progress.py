@@ -7,6 +7,7 @@ unreachable peer brings it back to PROBE.
 
 from collections import deque
 from enum import StrEnum
+from math import inf
 
 from zraft.raft.types import Index
 
@@ -41,6 +42,12 @@ class Progress:
         """When entries, or a probe, were last sent."""
         self.round = 0
         """Highest heartbeat round that it answered."""
+        self.heard_at = -inf
+        """When it last answered anything."""
+        self.priority = 1
+        """How much it should lead rather than others, as it says itself."""
+        self.caught_up = False
+        """Of a learner: it has followed the log closely enough to become a voter (thesis §4.2.1)."""
 
     def is_paused(self, inflight_max: int) -> bool:
         """Whether nothing may be sent to it now."""

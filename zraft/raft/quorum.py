@@ -33,6 +33,8 @@ def reached(values: Mapping[NodeId, int], membership: Membership) -> int:
 
 
 def _reached(values: Mapping[NodeId, int], voters: tuple[NodeId, ...]) -> int:
+    if not voters:
+        return 0  # Nobody decides anything; and who waits to be let in, least of all.
     ranked = sorted((values.get(voter, 0) for voter in voters), reverse=True)
     return ranked[majority(len(voters)) - 1]
 
@@ -40,7 +42,7 @@ def _reached(values: Mapping[NodeId, int], voters: tuple[NodeId, ...]) -> int:
 def tally(votes: Mapping[NodeId, bool], membership: Membership) -> Tally:
     """Say how an election with these answers stands; whoever is no voter does not count."""
     halves = [_tally(votes, voters) for voters in (membership.voters, membership.outgoing) if voters]
-    if Tally.LOST in halves:
+    if Tally.LOST in halves or not halves:
         return Tally.LOST
     return Tally.OPEN if Tally.OPEN in halves else Tally.WON
 

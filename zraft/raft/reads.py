@@ -6,7 +6,24 @@ of answers proves that nobody else could have committed anything newer by then. 
 still leads at all (check quorum, thesis §6.2), so rounds serve both.
 """
 
-from zraft.raft.types import Index
+from random import Random
+from typing import NamedTuple
+
+from zraft.raft.types import Index, NodeId
+
+_ATTEMPT_BITS = 62
+"""Attempts are numbered from a random place, so that no two processes, nor two lives of one, ever use the same number."""
+
+
+class RemoteRead(NamedTuple):
+    """A read that a follower will answer, once it knows from which index on."""
+
+    source: NodeId
+    attempt: int
+
+
+Context = int | RemoteRead
+"""What a read was handed in under: a number of the node's own, or a follower's question."""
 
 
 class Rounds:
@@ -22,8 +39,8 @@ class Rounds:
         self.newest_sent_at = now
         """When the newest round was sent."""
         self._sent_at: dict[int, float] = {}
-        self._accepted: list[tuple[int, Index]] = []
-        self._waiting: list[tuple[int, int, Index]] = []
+        self._accepted: list[tuple[Context, Index]] = []
+        self._waiting: list[tuple[int, Context, Index]] = []
 
     @property
     def under_way(self) -> bool:
@@ -35,7 +52,7 @@ class Rounds:
         """Whether a round should start at once: reads wait and none is under way whose end they could await."""
         return bool(self._accepted) and not self.under_way
 
-    def accept(self, context: int, commit_index: Index) -> None:
+    def accept(self, context: Context, commit_index: Index) -> None:
         """Take a read; only a round that starts from now on confirms it."""
         self._accepted.append((context, commit_index))
 
@@ -47,7 +64,7 @@ class Rounds:
         self._accepted.clear()
         return self.sent
 
-    def confirm(self, round: int) -> list[tuple[int, Index]]:
+    def confirm(self, round: int) -> list[tuple[Context, Index]]:
         """Note that a quorum has answered `round`; return the reads, as (context, index), that it confirms."""
         if round <= self.confirmed:
             return []
@@ -58,3 +75,47 @@ class Rounds:
         ready = [(context, index) for number, context, index in self._waiting if number <= round]
         self._waiting = [read for read in self._waiting if read[0] > round]
         return ready
+
+
+class ForwardedReads:
+    """The reads of one follower, which its leader confirms: one attempt under way, those that come meanwhile share the next.
+
+    Parameters
+    ----------
+    random
+        Where the number of the first attempt comes from; each further one is one more.
+    """
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self.attempt = 0
+        """Number of the newest attempt; 0 before the first."""
+        self._waiting: list[int] = []
+        self._asked: list[int] = []
+        """Contexts that the attempt under way will confirm."""
+        self.asked_at: float | None = None
+        """When it left; None when none is under way."""
+
+    def accept(self, context: int) -> None:
+        """Take a read; an attempt that is under way already does not confirm it."""
+        self._waiting.append(context)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether an attempt should begin now."""
+        return bool(self._waiting) and self.asked_at is None
+
+    def ask(self, now: float) -> int:
+        """Begin an attempt for all that wait, also for those whose attempt was given up; return its number."""
+        self.attempt = self.attempt + 1 if self.attempt else self._random.getrandbits(_ATTEMPT_BITS)
+        self._asked += self._waiting
+        self._waiting = []
+        self.asked_at = now
+        return self.attempt
+
+    def answered(self, attempt: int) -> list[int]:
+        """Return the contexts that an answer confirms; none if it is to another attempt than the newest."""
+        if attempt != self.attempt or self.asked_at is None:
+            return []
+        confirmed, self._asked, self.asked_at = self._asked, [], None
+        return confirmed

@@ -11,7 +11,8 @@ class Note(msgspec.Struct, frozen=True):
 
     kind: str
     """pre_vote_requested, vote_requested, vote_granted, vote_refused, majority_won, candidacy_lost, term_update,
-    outdated_term, leader_reset, round_lost, data_lost, data_back, strange, transfer or membership."""
+    outdated_term, leader_reset, round_lost, data_lost, data_back, disk_stalled, strange, transfer, membership or
+    membership_change."""
     data: dict[str, int | str | bool | tuple[NodeId, ...] | None]
     """Its particulars, by name."""
 
@@ -32,7 +33,7 @@ class RoleChange(msgspec.Struct, frozen=True):
     term: Term
     leader: NodeId | None
     reason: str
-    """startup, election, transfer, higher_term, quorum_lost, removed or shutdown."""
+    """startup, election, transfer, higher_term, quorum_lost, disk_stalled, membership, removed or shutdown."""
 
 
 class Write(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@
 """
 
 from abc import ABC, abstractmethod
+from math import inf
 from random import Random
 from typing import Protocol
 
@@ -14,6 +15,9 @@ from zraft.raft.membership import Memberships
 from zraft.raft.messages import Message
 from zraft.raft.ready import Note, ReadReady
 from zraft.raft.types import Ballot, Cause, EntryId, HardState, Index, NodeId, Role, Term
+
+RELUCTANCE_TIMEOUTS = 4
+"""How many election timeouts longer a node of priority 0 leaves it to others to stand."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -35,6 +39,11 @@ class Settings(msgspec.Struct, frozen=True):
     """AppendEntries under way to one follower."""
     uncommitted_bytes_max: int = 64 << 20
     """A leader that has lost its quorum takes no more than this."""
+    priority: int = 1
+    """Who should lead rather than others: the highest that has everything. With 0 a node votes, and does not lead; unless
+    nobody else can, since it alone has what may be committed: then it leads until it has brought another up to date."""
+    disk_stall_ms: int = 1_000
+    """A leader whose disk takes longer than this for a write gives leadership away."""
     wall_ms_at_zero: int = 0
     """Wall time when `now` was 0, in milliseconds since 1970; for people alone."""
 
@@ -93,6 +102,8 @@ class State(ABC):
         """The time of the event at hand, in milliseconds; handed in with each."""
         self.durable = hard_state
         """The newest term and vote known to be on disk."""
+        self.writing_since: float = inf
+        """When the oldest write that is not durable yet was handed out; never, without one."""
         self.role: RoleState
         self.sends: list[tuple[NodeId, Message]] = []
         """May leave at once."""
@@ -129,13 +140,20 @@ class State(ABC):
         return self.id in current.voters or self.id in current.outgoing
 
     @property
-    def is_trusted(self) -> bool:
-        """Whether this node may stand for election, and vote for logs that are not empty.
+    def may_stand(self) -> bool:
+        """Whether this node may stand for election.
 
-        Not if its log says that it is known under another data directory, or not known yet although there is a log: then
-        it cannot know what it acknowledged, or voted for, before its data was lost.
+        A voter may, and also one whom a change removes that is not committed yet: the others may need its log to go on
+        (thesis §4.2.2); its own vote does not count then. But not if no membership that may be in force knows its data
+        directory although there is a log: then it cannot know what it acknowledged, or voted for, before its data was lost.
         """
-        return self.log.last_index == 0 or self.memberships.is_registered(self.id, self.settings.disk_id)
+        if self.log.last_index == 0:
+            return self.is_voter
+        known = self.memberships
+        return any(
+            (self.id in each.voters or self.id in each.outgoing) and each.disk_ids.get(self.id) == self.settings.disk_id
+            for each in (known.current, *known.others(self.log.commit_index))
+        )
 
     def may_vote_for(self, candidate_last: EntryId, registered_as: str | None) -> str:
         """Return why a candidate with that last entry can't have this node's vote; empty when it can (paper §5.4.1).
@@ -155,7 +173,8 @@ class State(ABC):
     def draw_election_timeout(self) -> float:
         """Draw a timeout anew, so that split votes are rare and soon over (paper §5.2)."""
         lower, upper = self.settings.election_timeout_lower_ms, self.settings.election_timeout_upper_ms
-        return self.random.uniform(lower, upper)
+        reluctance = 0 if self.settings.priority else RELUCTANCE_TIMEOUTS * upper
+        return self.random.uniform(lower, upper) + reluctance
 
     def commit(self, index: Index) -> None:
         """Raise the commit index, if `index` does."""

@@ -75,17 +75,34 @@ class HardState(msgspec.Struct, frozen=True, array_like=True):
     """Who has this node's vote in `term`, if anybody."""
 
 
+class Endpoints(msgspec.Struct, frozen=True, array_like=True):
+    """Where a node that joined later is reached; opaque to the protocol."""
+
+    peer: str
+    client: str
+    events: str
+
+
 class Membership(msgspec.Struct, frozen=True):
-    """Who takes part, from the entry that carries it onwards (paper §6)."""
+    """Who takes part, from the entry that carries it onwards (paper §6).
+
+    Invariants: nobody is both voter and learner; `manual`, and the keys of `replacing`, are learners.
+    """
 
     voters: tuple[NodeId, ...]
-    """Nodes whose majority elects and commits."""
+    """Nodes whose majority elects and commits. Empty at a node that is to join and has not heard from the cluster yet."""
     outgoing: tuple[NodeId, ...] = ()
     """The voters of the configuration that is being left; not empty only in joint consensus."""
     learners: tuple[NodeId, ...] = ()
     """Nodes that get the log and have no vote."""
     disk_ids: dict[NodeId, str] = {}
     """The data directory under which the leader met each node; another one under a known name has lost its data."""
+    manual: tuple[NodeId, ...] = ()
+    """Learners that stay what they are until somebody promotes them; the leader promotes the others once they caught up."""
+    replacing: dict[NodeId, NodeId] = {}
+    """Learners that take over from a voter, by whom they replace: it leaves in the very change that promotes them."""
+    endpoints: dict[NodeId, Endpoints] = {}
+    """Of nodes that joined later; the others have theirs from the configuration that the cluster began with."""
 
 
 class Cause(StrEnum):

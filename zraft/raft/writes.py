@@ -5,12 +5,13 @@ others take their place, before the first report comes. So a report is worth onl
 """
 
 from collections import deque
+from math import inf
 from typing import NamedTuple
 
 from zraft.raft.log import Log
 from zraft.raft.messages import Message
 from zraft.raft.ready import Write
-from zraft.raft.types import HardState, Index, NodeId, Term
+from zraft.raft.types import HardState, Index, NodeId
 
 
 class _InFlight(NamedTuple):
@@ -21,6 +22,8 @@ class _InFlight(NamedTuple):
     truncate_from: Index | None
     last_index: Index
     """Last entry that it brings; 0 without any."""
+    since: float
+    """When it was handed out."""
 
 
 class Writes:
@@ -37,27 +40,30 @@ class Writes:
         """Writes that the disk has not reported yet, oldest first."""
         self.next_id = 1
         """Number of the next write."""
-        self._handed = (durable.term, durable.voted_for)
+        self._handed = durable
         """The newest term and vote that were part of a write."""
 
-    def next(
-        self, term: Term, voted_for: NodeId | None, log: Log, responses: list[tuple[NodeId, Message]]
-    ) -> Write | None:
+    @property
+    def since(self) -> float:
+        """When the oldest write under way was handed out; never, without one."""
+        return self._in_flight[0].since if self._in_flight else inf
+
+    def next(self, standing: HardState, log: Log, responses: list[tuple[NodeId, Message]], now: float) -> Write | None:
         """Return what the disk does not know yet, with `responses` that wait for it.
 
         None when it knows everything, and has reported it if there are responses: then they may leave at once. Responses
         with nothing to write get a write of their own, behind those that they wait for.
         """
         hard_state = None
-        if self._handed != (term, voted_for):
-            self._handed = (term, voted_for)
-            hard_state = HardState(term, voted_for)
+        if self._handed != standing:
+            hard_state = self._handed = standing
         truncate_from, entries = log.take_unwritten()
         if hard_state is None and truncate_from is None and not entries and not (responses and self._in_flight):
             return None
-        write = Write(self.next_id, term, hard_state, truncate_from, entries, responses)
+        write = Write(self.next_id, standing.term, hard_state, truncate_from, entries, responses)
         self.next_id += 1
-        self._in_flight.append(_InFlight(write.id, hard_state, truncate_from, entries[-1].index if entries else 0))
+        last = entries[-1].index if entries else 0
+        self._in_flight.append(_InFlight(write.id, hard_state, truncate_from, last, now))
         return write
 
     def reported(self, id: int, log: Log) -> HardState | None:

@@ -1,0 +1,238 @@
+"""What a leader does about who takes part: it meets nodes, lets them join, promotes them, and sees changes to their end.
+
+A change is appended, and from there on in force at this node, committed or not (`membership`); it is carried through by
+whoever leads, also by a later leader who finds it half done. So nothing here is remembered that a new leader could not find
+in its log, except how far each learner has come, which it measures anew.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from zraft.raft import changes, membership, quorum
+from zraft.raft.changes import Change, Refused
+from zraft.raft.progress import Progress
+from zraft.raft.state import State
+from zraft.raft.types import EntryId, EntryKind, Index, Membership, NodeId
+
+
+class _Round(NamedTuple):
+    """A learner's race to the end of the log as it was at one moment (thesis §4.2.1)."""
+
+    goal: Index
+    began: float
+
+
+class _Farewell(NamedTuple):
+    """A node that has left and is still told of it."""
+
+    disk_id: str
+    until: float
+    """When to give up."""
+
+
+class Roster:
+    """The members, as the leader of one term sees them.
+
+    Parameters
+    ----------
+    state
+        The node's.
+    append
+        Puts an entry at the end of the leader's log.
+    met
+        The data directories under which voters have answered the candidate.
+    """
+
+    def __init__(self, state: State, append: Callable[[EntryKind, bytes], EntryId], met: dict[NodeId, str]) -> None:
+        self._state = state
+        self._append = append
+        self._met = met
+        """The data directories that this leader has met, registered or not."""
+        self.progress: dict[NodeId, Progress] = {}
+        """What is known of each follower (paper figure 2, nextIndex and matchIndex)."""
+        self.lost: set[NodeId] = set()
+        """Nodes met under another data directory than the registered one: they count for nothing."""
+        self._leaving: dict[NodeId, _Farewell] = {}
+        """Nodes that are members no more, and may not have heard so."""
+        self._rounds: dict[NodeId, _Round] = {}
+        """How far each learner has come."""
+        self._follow()
+
+    @property
+    def current(self) -> Membership:
+        """The membership in force."""
+        return self._state.memberships.current
+
+    def counts(self, peer: NodeId) -> bool:
+        """Whether entries go to `peer`, and what it says is heard: it is known by its data directory."""
+        return peer not in self.lost and (peer in self.current.disk_ids or peer in self._leaving)
+
+    def knows(self, peer: NodeId, disk_id: str) -> bool:
+        """Whether `disk_id` is the data directory that `peer` is known by; if so, it is not lost after all."""
+        farewell = self._leaving.get(peer)
+        known = self.current.disk_ids.get(peer) if farewell is None else farewell.disk_id
+        if known == disk_id and peer in self.lost:
+            self.lost.remove(peer)
+            self._state.note("data_back", node=peer)
+        return known == disk_id
+
+    # -- data directories ----------------------------------------------------------------------------------------------
+
+    def meet(self, peer: NodeId, disk_id: str) -> None:
+        """Take note of the data directory that a node answers from."""
+        if peer not in self.current.disk_ids and self._met.get(peer) != disk_id and peer not in self._leaving:
+            self._met[peer] = disk_id
+            self.register()
+
+    def data_lost(self, source: NodeId) -> None:
+        """Count a node that came back under another data directory for nothing."""
+        if source in self.progress and source not in self.lost:
+            self.lost.add(source)
+            self._state.note("data_lost", node=source)
+
+    def register(self) -> None:
+        """Put the data directories of nodes met for the first time into the membership.
+
+        It waits for no earlier change: who votes stays the same, so any two quorums still share a voter. Were it to wait,
+        a first leader whose voters die before they have its log would stand there for ever, with a majority of others
+        that it does not know yet and so sends nothing. Only a voter on its way out is not registered: one who lost its
+        data must not count in the half that it leaves.
+        """
+        state, current = self._state, self.current
+        stays = {*current.voters, *(node for node in current.learners if node not in current.outgoing)}
+        members = [node for node in (state.id, *state.peers) if node in stays]
+        new = {node: self._met[node] for node in members if node in self._met and node not in current.disk_ids}
+        if not new:
+            return
+        state.note("membership", registered=", ".join(sorted(new)))
+        self._change_to(msgspec.structs.replace(current, disk_ids={**current.disk_ids, **new}))
+
+    # -- changes -------------------------------------------------------------------------------------------------------
+
+    def change(self, change: Change, noop_index: Index) -> EntryId:
+        """Begin a change of membership, and return the entry that brings it into force.
+
+        Raises
+        ------
+        Refused
+            Another change is not finished, nothing of this leader's term is committed yet, the change makes no sense, or
+            it would lose the quorum.
+        """
+        if self._state.log.commit_index < noop_index:
+            # Else two leaders could each start a change from memberships that know nothing of each other: the bug of 2015.
+            raise Refused("this leader has committed nothing in its term yet; try again in a moment")
+        if self._state.memberships.open_change(self._state.log.commit_index):
+            raise Refused("another change of membership is under way; try again when it is done")
+        goal = changes.target(self.current, change)
+        self._check_quorum(goal)
+        self._state.note("membership_change", voters=goal.voters, learners=goal.learners)
+        return self._change_to(changes.entering(self.current, goal))
+
+    def committed(self) -> None:
+        """Go on where what is committed allows it: end a joint membership."""
+        memberships = self._state.memberships
+        if self.current.outgoing and memberships.changed_at <= self._state.log.commit_index:
+            self._change_to(changes.leaving(self.current))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this leader has committed a membership without itself: it has finished its change, and steps down."""
+        current, log = self.current, self._state.log
+        return (
+            self._state.id not in current.voters
+            and not current.outgoing
+            and self._state.memberships.changed_at <= log.commit_index
+        )
+
+    def tick(self) -> None:
+        """Forget nodes that were told of their leave long enough, and promote learners that have caught up."""
+        now = self._state.now
+        for peer in [peer for peer, farewell in self._leaving.items() if now >= farewell.until]:
+            del self._leaving[peer], self.progress[peer]
+        self._promote()
+
+    def acknowledged(self, peer: NodeId) -> None:
+        """See how fast a learner catches up, now that it holds more."""
+        if peer not in self.current.learners:
+            return
+        log, now = self._state.log, self._state.now
+        running = self._rounds.setdefault(peer, _Round(log.last_index, now))
+        if self.progress[peer].match_index < running.goal:
+            return
+        # Thesis §4.2.1: the last round must be shorter than an election timeout, or promoting it could cost availability.
+        if now - running.began < self._state.settings.election_timeout_lower_ms:
+            self.progress[peer].caught_up = True
+        self._rounds[peer] = _Round(log.last_index, now)
+
+    def _promote(self) -> None:
+        """Make voters of the learners that have caught up, while no other change is open and the new quorum answers."""
+        current = self.current
+        ready = tuple(
+            node
+            for node in current.learners
+            if node not in current.manual and node in self.progress and self.progress[node].caught_up
+        )
+        if not ready or self._state.memberships.open_change(self._state.log.commit_index):
+            return
+        goal = changes.target(current, Change(promote=ready))
+        if self._shortfall(goal):
+            return  # Later: whoever is to vote must be there now.
+        self._state.note("membership_change", voters=goal.voters, learners=goal.learners)
+        self._change_to(changes.entering(current, goal))
+
+    def _check_quorum(self, goal: Membership) -> None:
+        missing = self._shortfall(goal)
+        if missing and set(goal.voters) != set(self.current.voters):
+            raise Refused(missing)
+
+    def _shortfall(self, goal: Membership) -> str:
+        """Say why `goal` would have no quorum now; empty when it would."""
+        alive = [node for node in goal.voters if node == self._state.id or self._answers(node)]
+        needed = quorum.majority(len(goal.voters))
+        if not any(self._may_lead(node) for node in goal.voters):
+            return f"none of the voters that it would leave may lead: {', '.join(goal.voters)} have priority 0"
+        if len(alive) >= needed:
+            return ""
+        return (
+            f"of the {len(goal.voters)} voters that it would leave ({', '.join(goal.voters)}), {needed} must answer, and "
+            f"{len(alive)} {'does' if len(alive) == 1 else 'do'} ({', '.join(alive) or 'none'})"
+        )
+
+    def _may_lead(self, node: NodeId) -> bool:
+        progress = self.progress.get(node)
+        return bool(self._state.settings.priority if node == self._state.id else progress is None or progress.priority)
+
+    def _answers(self, node: NodeId) -> bool:
+        progress = self.progress.get(node)
+        since = self._state.now - self._state.settings.election_timeout_upper_ms
+        return progress is not None and self.counts(node) and progress.heard_at >= since
+
+    def _change_to(self, new: Membership) -> EntryId:
+        before = self.current
+        id = self._append(EntryKind.MEMBERSHIP, membership.encode(new))
+        self._follow(before)
+        return id
+
+    def _follow(self, before: Membership | None = None) -> None:
+        """Take up whoever is new in the membership in force, and see off whoever has left it."""
+        state, current = self._state, self.current
+        for peer in state.peers:
+            forgotten = before is not None and peer in before.disk_ids and peer not in current.disk_ids
+            if peer in self.progress and peer not in self._leaving and not forgotten:
+                continue
+            if before is not None:
+                # It joins, or begins anew: what is known of it need not be true of the data directory it will come with.
+                self.lost.discard(peer)
+                self._met.pop(peer, None)
+                self._leaving.pop(peer, None)
+                self._rounds.pop(peer, None)
+            self.progress[peer] = Progress(state.log.last_index + 1, state.now)
+        for peer in self.progress.keys() - set(state.peers) - self._leaving.keys():
+            disk_id = before.disk_ids.get(peer) if before is not None else None
+            if disk_id is None or peer in self.lost:
+                del self.progress[peer]
+            else:
+                until = state.now + state.settings.election_timeout_upper_ms
+                self._leaving[peer] = _Farewell(disk_id, until)
