@@ -287,12 +287,12 @@ def test_only_a_leader_warns_of_others(cluster: VirtualCluster) -> None:
 def test_one_turn_applies_a_bounded_amount_and_heartbeats_go_on(cluster: VirtualCluster) -> None:
     """A node that comes back applies its whole log anew; its peers must not think that it has died."""
     leader = cluster.settled()
-    session = cluster.open_session(leader)
+    sessions = [cluster.open_session(leader) for _ in range(5)]  # Of one, fewer may wait at once.
     budget = leader.replica.raft.settings.apply_bytes_max
     value = bytes(10_000)
     for number in range(200):
-        cluster.put(leader, session, b"k%d" % number, value)
-    asked = cluster.put(leader, session, b"last")
+        cluster.put(leader, sessions[number % 5], b"k%d" % number, value)
+    asked = cluster.put(leader, sessions[0], b"last")
     leader.effects.clear()
     turns: list[int] = []
 
