@@ -1,0 +1,103 @@
+"""What the README shows of starting a cluster, watching it, and scripts that follow the leader works as written there."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from awaiting import eventually
+from test_readme import blocks, environment
+
+PROVEN = (
+    "zraft cluster up --nodes 5",
+    "zraft monitor",
+    "zraft kv put",
+    "scripts/test\n",
+    "--leader-script",
+    "my-singleton-job",
+    "zraft leader --watch",
+    "ZRAFT_MACHINES",
+    "zraft catalog",
+    "zraft escort",
+)
+"""What tells the README's shell examples apart; each is run by a test here, in `test_readme`, or is what runs them all."""
+WAIT_S = 30
+
+
+@pytest.fixture
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a directory without a cluster, and a `zraft` on the path."""
+    here = tmp_path_factory.mktemp("z")
+    program = here / "bin" / "zraft"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m zraft "$@"\n')
+    program.chmod(0o755)
+    return here
+
+
+def test_every_example_for_the_shell_is_run_by_a_test() -> None:
+    for block in blocks("sh"):
+        assert sum(mark in block for mark in PROVEN) == 1, f"no test, or more than one, runs this:\n{block}"
+
+
+@pytest.mark.processes
+def test_one_command_starts_five_nodes_and_a_second_terminal_shows_them(place: Path) -> None:
+    (start,) = [block for block in blocks("sh") if "cluster up --nodes 5" in block]
+    up = start.split("&&")[-1].strip()
+    (monitor,) = [block.strip() for block in blocks("sh") if "zraft monitor" in block]
+    assert up.startswith(".venv/bin/zraft ") and monitor.startswith(".venv/bin/zraft ")
+    terminal = environment(place)
+    cluster = subprocess.Popen(
+        ["sh", "-c", f"exec {up.removeprefix('.venv/bin/')}"],
+        cwd=place, env=terminal, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert cluster.stdout is not None
+        assert any("cluster ready: " in line and "(5 nodes" in line for line in cluster.stdout)
+        once = f"{monitor.removeprefix('.venv/bin/')} --once"
+        shown = subprocess.run(
+            ["sh", "-c", once], cwd=place, env=terminal, capture_output=True, text=True, timeout=WAIT_S, check=True
+        )
+        assert [shown.stdout.count(f"n{number} ") > 0 for number in range(1, 6)] == [True] * 5
+        cluster.send_signal(signal.SIGINT)
+        cluster.communicate(timeout=WAIT_S)
+        assert cluster.returncode == 130
+    finally:
+        if cluster.poll() is None:
+            os.killpg(cluster.pid, signal.SIGKILL)
+            cluster.communicate()
+
+
+@pytest.mark.processes
+def test_the_scripts_that_follow_the_leader(place: Path) -> None:
+    (command,) = [block for block in blocks("sh") if "--leader-script" in block]
+    (script,) = [block for block in blocks("sh") if "my-singleton-job" in block]
+    told = place / "told"
+    programs = {
+        "on-leader.sh": script,
+        "on-follower.sh": "#!/bin/sh\nexit 0\n",
+        "bin/my-singleton-job": f'#!/bin/sh\necho "$@" >> {told}\nexec sleep 60\n',
+    }
+    for name, text in programs.items():
+        (place / name).write_text(text)
+        (place / name).chmod(0o755)
+    terminal = environment(place)
+    subprocess.run(["sh", "-c", f"{command.strip()} --detach"], cwd=place, env=terminal, timeout=WAIT_S, check=True)
+    try:
+        log = subprocess.Popen(
+            ["sh", "-c", "exec zraft monitor --plain --tail 100"],
+            cwd=place, env=terminal, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert log.stdout is not None
+        (said,) = [next(line for line in log.stdout if "leads cluster zraft in term" in line)]
+        log.kill()
+        log.communicate()
+        found = re.search(r"in term (\d+), after nobody", said)
+        assert found is not None
+        token = f"--fencing-token {found[1]}\n"
+        eventually("the job is told its token", lambda: told.exists() and told.read_text() == token)
+    finally:
+        subprocess.run(["sh", "-c", "zraft cluster down"], cwd=place, env=terminal, timeout=WAIT_S, check=True)
