@@ -252,7 +252,8 @@ class Node:
                 self._stop_by = self._clock.now_ms() + self._config.election.timeout_upper_ms
                 self._replica.turn()
         leads = self._replica.raft.leader == self._id
-        if leads and len(signals) == 1 and self._clock.now_ms() < self._stop_by < math.inf:
+        waits = len(signals) == 1 and not self._signals.alone
+        if leads and waits and self._clock.now_ms() < self._stop_by < math.inf:
             return False
         self._replica.stop_hooks()
         return True

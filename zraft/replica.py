@@ -27,6 +27,8 @@ from zraft.seams import Clock, Guard, Network, Random, WriteQueue
 from zraft.serving import Serving
 from zraft.upkeep import Upkeep
 
+HOOK_REASONS = {"disk_stalled": "check_failed", "membership": "election"}
+"""What scripts are told for reasons that they have no word for."""
 ENTRIES_SHOWN_MAX = 1_000
 """Log entries that one status answer may hold."""
 
@@ -264,7 +266,8 @@ class Replica:
 
     def _standing(self, reason: str) -> Standing:
         raft = self.raft
-        return Standing(raft.role.name, raft.term, raft.leader, raft.is_established, raft.log.commit_index, reason)
+        told = HOOK_REASONS.get(reason, reason)
+        return Standing(raft.role.name, raft.term, raft.leader, raft.is_established, raft.log.commit_index, told)
 
     def _tell(self, note: Note) -> None:
         level, text = line(note)

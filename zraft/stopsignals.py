@@ -5,6 +5,8 @@ import signal
 from collections.abc import Iterable
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+ALONE = signal.SIGUSR1
+"""Tells a node that is stopping that nobody is left to take over its leadership; hook scripts still get their time."""
 
 
 class StopSignals:
@@ -15,7 +17,9 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
-        """Those that have come, in order."""
+        """Those that have come, in order, but for `ALONE`."""
+        self.alone = False
+        """`ALONE` has come."""
         self._fd, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def heed(self, also: Iterable[int] = ()) -> None:
@@ -23,6 +27,10 @@ class StopSignals:
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         for number in (*STOPPING, *also):
             signal.signal(number, lambda number, _frame: self.numbers.append(number))
+        signal.signal(ALONE, self._left_alone)
+
+    def _left_alone(self, *_: object) -> None:
+        self.alone = True
 
     def fileno(self) -> int:
         """Return the descriptor to poll for reading; then call `take`."""

@@ -17,6 +17,8 @@ from zraft.raft.messages import (
     HeartbeatResponse,
     PreVote,
     PreVoteResponse,
+    ReadIndex,
+    ReadIndexResponse,
     RequestVote,
     RequestVoteResponse,
     TimeoutNow,
@@ -119,6 +121,8 @@ def peer_messages(cluster_id: int, source: str) -> list[list[bytes]]:
         Heartbeat(1_000, 900, 3),
         HeartbeatResponse(1_000, 3, "disk"),
         TimeoutNow(1_000),
+        ReadIndex(1_000, 77),
+        ReadIndexResponse(1_000, 77, 900),
     ]
     assert {type(message) for message in messages} == set(PEER_KINDS.values())
     return [Codec(cluster_id, source, NODE_BOOT).encode(message) for message in messages]

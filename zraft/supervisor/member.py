@@ -13,6 +13,7 @@ from collections.abc import Callable
 from enum import Enum, StrEnum
 from typing import Protocol
 
+from zraft import stopsignals
 from zraft.errors import ConfigError, StorageError
 from zraft.raft.types import NodeId
 from zraft.supervisor.backoff import Backoff
@@ -154,6 +155,11 @@ class Member:
             self._end(_Order.STOP, signal.SIGTERM, now_ms)
             return
         self.state, self.reason, self._start_at_ms = State.STOPPED, "", None
+
+    def alone(self) -> None:
+        """Tell it, while it is being stopped, that nobody is left to hand its leadership over to."""
+        if self.process is not None:
+            self.process.signal(stopsignals.ALONE)
 
     def abort(self, now_ms: float) -> None:
         """Kill it and leave it down: what a clean stop becomes when there is no time for one."""

@@ -18,7 +18,7 @@ start its leader script, only to be stopped as well.
 """
 _REPORT_MS = 5_000
 _SECOND_MS = 50
-"""After the leader's SIGTERM: when it gets another, which means that it shall not wait for somebody to take over."""
+"""After the leader's SIGTERM: when it is told not to wait for somebody to take over."""
 
 
 class Shutdown:
@@ -95,7 +95,7 @@ class Shutdown:
         if self._leader is None:
             return
         if self._alone_at_ms is not None and now_ms >= self._alone_at_ms:
-            self._members[self._leader].stop(now_ms)
+            self._members[self._leader].alone()
             self._leader = self._alone_at_ms = None
         elif self._alone_at_ms is None and (alone or now_ms >= self._leader_at_ms):
             self._members[self._leader].stop(now_ms)
