@@ -37,6 +37,8 @@ PEER_KINDS: dict[int, type[msgspec.Struct]] = {
     9: messages.TimeoutNow,
     10: messages.ReadIndex,
     11: messages.ReadIndexResponse,
+    12: messages.InstallSnapshot,
+    13: messages.InstallSnapshotResponse,
 }
 REQUEST_KINDS: dict[int, type[msgspec.Struct]] = {
     32: requests.Hello,

@@ -32,6 +32,8 @@ _LINES: dict[str, tuple[str, str]] = {
     "strange": ("WARNING", "dropped a strange message from {source}: {reason}"),
     "membership": ("INFO", "registers the data directories of {registered}"),
     "membership_change": ("INFO", "changes the membership to voters {voters}; learners {learners}"),
+    "snapshot_sent": ("INFO", "sends {target} a snapshot of all up to entry {index}: {size} bytes"),
+    "snapshot_installed": ("INFO", "begins anew from the snapshot of all up to entry {index}, by {source}"),
     "disk_stalled": ("ERROR", "the disk does not finish its writes: leadership goes to {target}"),
     "transfer": ("INFO", "handover to {target}: {outcome}"),
 }

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
-from raft_disk import Disk
+from raft_disk import Disk, contents, snapshot_of
 from raft_witness import Witness
 
 from zraft.raft import describe
 from zraft.raft.changes import Change, Refused
 from zraft.raft.core import Raft
-from zraft.raft.messages import Message, PreVote
-from zraft.raft.ready import Note, Ready
+from zraft.raft.messages import InstallSnapshot, Message, PreVote, flaw
+from zraft.raft.ready import Note, Ready, Write
 from zraft.raft.state import Settings
 from zraft.raft.types import EntryId, EntryKind, Membership, NodeId
 
@@ -30,6 +30,8 @@ NOTES_TOLD = {
     "round_lost",
     "candidacy_lost",
     "disk_stalled",
+    "snapshot_sent",
+    "snapshot_installed",
 }
 """The notes that the lines of messages and states do not say already."""
 
@@ -89,6 +91,8 @@ class Rig:
         """Links on which nothing arrives unless it is told to."""
         self.priorities: dict[NodeId, int] = {}
         """Of nodes started from now on; the others have the default."""
+        self.chunk_bytes = 1 << 18
+        """How much of a snapshot goes into one message."""
         self.say = say
         self.confirmed: list[int] = []
         """Reads that may be answered."""
@@ -109,7 +113,7 @@ class Rig:
         own = {"priority": self.priorities[id]} if id in self.priorities else {}
         settings = Settings(id, disk.disk_id, **self._settings, **own)
         bootstrap = self.bootstrap if id in self.bootstrap.voters else Membership(())
-        raft = Raft(settings, (disk.hard_state, list(disk.entries)), bootstrap, random, self.now)
+        raft = Raft(settings, disk.recovered, bootstrap, random, self.now)
         self.rafts[id] = raft
         self.witness.started(raft)
         self._carry_out_all(raft)
@@ -185,6 +189,13 @@ class Rig:
         self._happened(raft)
         return chosen
 
+    def snapshot(self, id: NodeId) -> None:
+        """Let a node take a snapshot of what it has applied; its disk has it later."""
+        log, disk = self.rafts[id].log, self.disks[id]
+        if log.last_applied and log.last_applied > max([0, *(save.snapshot.last.index for save in disk.snapshots)]):
+            membership = self.rafts[id].memberships.at(log.last_applied)
+            disk.waiting.append(snapshot_of(self.witness.ledger[: log.last_applied], membership))
+
     def refuse(self, source: NodeId, target: NodeId) -> None:
         """Lose what a node has sent to `target`, and tell it that its own socket refused that."""
         self.network = [packet for packet in self.network if packet[:2] != (source, target)]
@@ -209,9 +220,21 @@ class Rig:
         self._carry_out_all(self.rafts[id])
 
     def disk_step(self, id: NodeId) -> None:
-        """Let a node's disk finish its oldest write; its responses leave, then the core hears of it."""
-        write = self.disks[id].complete_next()
+        """Let a node's disk finish its oldest job; responses leave, then the core hears of it."""
+        job = self.disks[id].complete_next()
         raft = self.rafts[id]
+        match job:
+            case Write():
+                self._written(raft, job)
+            case InstallSnapshot():
+                raft.stored(job.snapshot, len(self.disks[id].partial), self.now)
+            case _:
+                self._tell(lambda: f"{id}@{raft.term} disk has a snapshot of all up to {job.snapshot.last.index}")
+                raft.snapshot_taken(job.snapshot)
+        self._happened(raft)
+
+    def _written(self, raft: Raft, write: Write) -> None:
+        id = raft.id
         if write.touches_disk:
             self._tell(lambda: f"{id}@{raft.term} disk has {_written(write)}")
         if write.term == raft.term:
@@ -219,7 +242,6 @@ class Rig:
         elif write.responses:
             self._tell(lambda: f"{id}@{raft.term} drops {len(write.responses)} messages of term {write.term}")
         raft.written(write.id, self.now)
-        self._happened(raft)
 
     # -- time and quiet ------------------------------------------------------------------------------------------------
 
@@ -279,6 +301,11 @@ class Rig:
         self._send(raft, ready.sends)
         if ready.write is not None:
             self.disks[raft.id].waiting.append(ready.write)
+        self.disks[raft.id].waiting.extend(ready.pieces)
+        if ready.install is not None:
+            (held,) = (save for save in self.disks[raft.id].snapshots if save.snapshot == ready.install)
+            self.witness.installed(raft, contents(held.data))
+            self._tell(lambda: f"{raft.id}@{raft.term} begins anew behind {ready.install.last.index}")
         if ready.committed:
             self.witness.applied(raft, ready.committed)
             self._tell(lambda: f"{raft.id}@{raft.term} applies {describe.entries(ready.committed)}")
@@ -294,7 +321,15 @@ class Rig:
             self._tell(lambda: describe.role_change(raft.id, change))
 
     def _send(self, raft: Raft, messages: list[tuple[NodeId, Message]]) -> None:
-        for target, message in messages:
+        for target, asked in messages:
+            message = asked
+            if isinstance(asked, InstallSnapshot):
+                message = self.disks[raft.id].piece(asked, self.chunk_bytes)
+                if message is None:
+                    self._tell(lambda t=target: f"{raft.id}@{raft.term} keeps the snapshot for {t} no more")
+                    raft.unreachable(target)
+                    continue
+            assert flaw(message) is None, f"{raft.id} sends what nobody may: {flaw(message)}"
             self.witness.sent(raft, target, message)
             lost = (raft.id, target) in self.cut
             if not lost:
@@ -320,6 +355,8 @@ def _written(write: Any) -> str:
     parts = []
     if write.truncate_from is not None:
         parts.append(f"nothing from {write.truncate_from} on")
+    if write.begins_after is not None:
+        parts.append(f"nothing up to {write.begins_after.last.index}")
     if write.entries:
         parts.append(describe.entries(write.entries))
     if write.hard_state is not None:

@@ -99,6 +99,19 @@ class Witness:
         ours = self.ledger[first - 1 : first - 1 + len(entries)]
         assert entries == ours, f"{raft.id} applies {entries}, committed is {ours}"
 
+    def installed(self, raft: Raft, state: list[Entry]) -> None:
+        """Check that a state machine begins anew from nothing but what is committed, and loses nothing by it."""
+        assert state == self.ledger[: len(state)], f"{raft.id} installs what was never committed"
+        assert len(state) == raft.log.last_applied, f"{raft.id} has applied {raft.log.last_applied} by {len(state)}"
+
+    def log(self, raft: Raft, upto: Index | None = None) -> list[Entry]:
+        """Return a node's log from index 1: what it has compacted is committed, so everybody's is the same."""
+        base = raft.log.base
+        ours = self.ledger[: base.index]
+        assert not base.index or ours[-1].id == base, f"{raft.id} has a log that begins behind {base}"
+        rest = raft.log.slice(raft.log.first_index, raft.log.last_index, 1 << 62)
+        return (ours + rest)[:upto]
+
     def read_asked(self, context: int) -> None:
         """Remember how much was committed, in true time, when a read came in."""
         self._reads[context] = len(self.ledger)
@@ -112,13 +125,18 @@ class Witness:
 
     def _check_stable(self, raft: Raft) -> None:
         disk, stable = self.disks[raft.id, raft.settings.disk_id], raft.log.stable_index
-        here = raft.log.slice(1, stable, 1 << 62)
-        assert disk.entries[:stable] == here, f"{raft.id} believes {stable} entries durable as it has them"
+        here = self.log(raft, stable)
+        # A snapshot that has just arrived may tell more than the log, which is to begin anew behind it.
+        assert here in (disk.entries[:stable], disk.whole[:stable]), (
+            f"{raft.id} believes {stable} entries durable as it has them"
+        )
         assert raft.durable == disk.hard_state, f"{raft.id} believes {raft.durable}, on disk is {disk.hard_state}"
 
     def _check_membership(self, raft: Raft) -> None:
-        derived = Memberships(self.bootstrap if raft.id in self.bootstrap.voters else Membership(()))
-        derived.appended(raft.log.slice(1, raft.log.last_index, 1 << 62))
+        # A node that joins knows nobody at first; a snapshot tells it what the cluster began with.
+        knows = raft.id in self.bootstrap.voters or raft.log.base.index
+        derived = Memberships(self.bootstrap if knows else Membership(()))
+        derived.appended(self.log(raft))
         assert raft.memberships.current == derived.current, f"{raft.id} acts on a membership that is not its log's last"
 
     def _elected(self, raft: Raft) -> None:
@@ -143,13 +161,13 @@ class Witness:
             )
 
     def _check_completeness(self, raft: Raft) -> None:
-        held = raft.log.slice(1, len(self.ledger), 1 << 62)
+        held = self.log(raft, len(self.ledger))
         assert held == self.ledger, f"{raft.id} leads term {raft.term} without all that is committed (paper §5.4.3)"
 
     def _committed(self, raft: Raft, seen: invariants.Glimpse) -> None:
         before, upto = seen.commit_index, raft.log.commit_index
         known = min(upto, len(self.ledger))
-        fresh = raft.log.slice(before + 1, known, 1 << 62)
+        fresh = self.log(raft, known)[before:]
         assert fresh == self.ledger[before:known], f"{raft.id} commits other entries than were committed before"
         if upto <= len(self.ledger):
             return
@@ -173,12 +191,12 @@ class Witness:
 
     def _durably_holds(self, voter: NodeId, disk_id: str | None, index: Index) -> bool:
         disk = self.disks.get((voter, disk_id or ""))
-        return disk is not None and disk.entries[:index] == self.ledger[:index]
+        return disk is not None and disk.whole[:index] == self.ledger[:index]
 
     def _check_log_matching(self, raft: Raft) -> None:
-        ours = raft.log.slice(1, raft.log.last_index, 1 << 62)
+        ours = self.log(raft)
         for other in self.rafts.values():
-            theirs = other.log.slice(1, other.log.last_index, 1 << 62)
+            theirs = self.log(other)
             same = _last_common(ours, theirs)
             assert ours[:same] == theirs[:same], f"{raft.id} and {other.id} share entry {same} but not all before it"
 

@@ -17,7 +17,7 @@ from zraft.raft.messages import AppendEntries, Heartbeat, flaw
 from zraft.raft.progress import Progress, ProgressState
 from zraft.raft.reads import Rounds
 from zraft.raft.state import Settings
-from zraft.raft.types import Ballot, Cause, Entry, EntryId, EntryKind, HardState, Membership
+from zraft.raft.types import Ballot, Cause, Entry, EntryId, EntryKind, HardState, Membership, Recovered
 
 VOTERS_MAX = 9
 JOINT_MAX = 4
@@ -110,7 +110,7 @@ def test_vote_goes_to_a_log_at_least_as_up_to_date(own: EntryId) -> None:
     """Paper §5.4.1: later last term wins; with equal last terms, the longer log."""
     log = [entry(own.term, index) for index in range(1, own.index + 1)]
     bootstrap = Membership(nodes(3), disk_ids={"n1": "d1"})
-    raft = Raft(Settings("n1", "d1"), (HardState(own.term), log), bootstrap, Random(0), 0.0)
+    raft = Raft(Settings("n1", "d1"), Recovered(HardState(own.term), log), bootstrap, Random(0), 0.0)
     for candidate in IDS:
         at_least = candidate.term > own.term or (candidate.term == own.term and candidate.index >= own.index)
         assert (raft.may_vote_for(candidate, None) == "") is at_least, (candidate, own)
@@ -169,7 +169,7 @@ class Twins:
     """A `Raft`'s log and a `ListLog`, driven side by side through the core's own bookkeeping of writes."""
 
     def __init__(self) -> None:
-        self.raft = Raft(Settings("n1", "d1"), (HardState(), []), Membership(nodes(2)), Random(0), 0.0)
+        self.raft = Raft(Settings("n1", "d1"), Recovered(HardState(), []), Membership(nodes(2)), Random(0), 0.0)
         self.model = ListLog()
         self.term = 1
         self.ids: list[int] = []

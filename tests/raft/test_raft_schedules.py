@@ -41,6 +41,7 @@ class Chaos:
             append_bytes_max=dice.choice((1, 20, 1 << 18)),
             apply_bytes_max=dice.choice((1, 1 << 18)),
         )
+        self.rig.chunk_bytes = dice.choice((20, 100, 1 << 18))
         if dice.random() < 0.3:
             self.rig.priorities = {id: dice.choice((0, 1, 1, 2)) for id in self.rig.ids} | {"n1": 1}
         for id in self.rig.ids:
@@ -71,6 +72,7 @@ class Chaos:
             self.read: 3,
             self.restart: 5,
             self.mend: 4,
+            self.compact: dice.choice((0, 1, 4)),
         }
         drawn = {act: weight * dice.choice((0.1, 0.5, 2)) for act, weight in faults.items() if dice.random() < 0.6}
         self.acts = life | drawn
@@ -125,6 +127,11 @@ class Chaos:
         down = [id for id in self.rig.ids if id not in self.rig.rafts]
         if down:
             self.rig.start(self.dice.choice(down))
+
+    def compact(self) -> None:
+        """Let a node take a snapshot, after the second of which its log gets shorter."""
+        if self.rig.rafts:
+            self.rig.snapshot(self.dice.choice(sorted(self.rig.rafts)))
 
     def mend(self) -> None:
         """End the partition and one stall."""
@@ -246,7 +253,7 @@ class Chaos:
         leader = self.rig.leaders[-1]
         current = leader.memberships.current
         members = [self.rig.rafts[id] for id in (*current.voters, *current.learners) if id != self.wiped]
-        logs = {tuple(raft.log.slice(1, raft.log.last_index, 1 << 62)) for raft in members}
+        logs = {tuple(self.rig.witness.log(raft)) for raft in members}
         applied = {raft.log.last_applied for raft in members}
         return len(logs) == 1 and applied == {len(self.rig.witness.ledger)} and not current.outgoing
 

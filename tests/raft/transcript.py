@@ -2,7 +2,7 @@
 
 A file is a history of one cluster, in blocks with an empty line between them. Nodes are named by number. Commands::
 
-    cluster nodes=3 [leader=1] [blank] [spare=2]
+    cluster nodes=3 [leader=1] [blank] [spare=2] [chunk=BYTES]
                                            `spare`: further nodes that run and are no members; else make nodes n1 to n3, start them, elect n1 (in silence); `blank`: no data
                                            directory is registered yet; further KEY=NUMBER are fields of `Settings`
     priority N=P ...                       who should rather lead, from its next start on
@@ -27,6 +27,7 @@ A file is a history of one cluster, in blocks with an empty line between them. N
     refuse A>B                             the socket of A refuses whatever goes to B now, and A is told
     partition GROUP / cut A>B / heal       lose all between a group (`1 2`) and the rest; on one link; nothing any more
     crash N [COUNT] / restart N            lose what is not durable, except the first COUNT waiting writes; start again
+    snapshot N ...                         take a snapshot of what is applied; the disk has it later
     wipe N                                 a blank data directory for a node that is down
     disk hold|release|step N               its disk stalls; works again; finishes one write
     show [N ...] / logs [N ...]            states; logs
@@ -108,8 +109,10 @@ class Player:
         given = dict(word.split("=") for word in words if "=" in word)
         count, leader = int(given.pop("nodes")), given.pop("leader", None)
         spare = int(given.pop("spare", 0))
+        chunk_bytes = int(given.pop("chunk", 1 << 18))
         settings = {name: int(value) for name, value in given.items()}
         self.rig = Rig(count, registered="blank" not in words, say=self.say, spare=spare, **settings)
+        self.rig.chunk_bytes = chunk_bytes
         if leader:
             self._silently(lambda: self._elect(leader))
             self.do_show()
@@ -265,6 +268,10 @@ class Player:
     def do_wipe(self, node: str) -> None:
         self.rig.wipe(_id(node))
 
+    def do_snapshot(self, *nodes: str) -> None:
+        for node in nodes:
+            self.rig.snapshot(_id(node))
+
     def do_disk(self, what: str, node: str) -> None:
         disk = self.rig.disks[_id(node)]
         if what == "step":
@@ -281,7 +288,7 @@ class Player:
     def do_logs(self, *nodes: str) -> None:
         for id in [_id(node) for node in nodes] or self.rig.ids:
             log = self.rig.rafts[id].log
-            self.lines.append(f"{id} {describe.entries(log.slice(1, log.last_index, 1 << 62))}")
+            self.lines.append(f"{id} {describe.entries(log.slice(log.first_index, log.last_index, 1 << 62))}")
 
     def _silently(self, act: Callable[[], object]) -> None:
         self.rig.say = None

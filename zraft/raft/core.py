@@ -5,7 +5,6 @@ carry out each `Ready` in the order of its fields; and report back, with `writte
 `applied` when entries are applied.
 """
 
-from collections.abc import Sequence
 from random import Random
 
 from zraft.raft.candidate import Candidate, PreCandidate
@@ -15,18 +14,14 @@ from zraft.raft.leader import Leader
 from zraft.raft.log import Log
 from zraft.raft.membership import Memberships
 from zraft.raft.messages import (
-    AppendEntries,
-    AppendEntriesResponse,
-    Heartbeat,
-    HeartbeatResponse,
     Message,
     PreVote,
-    PreVoteResponse,
     RequestVote,
-    RequestVoteResponse,
 )
 from zraft.raft.ready import Ready, RoleChange, Write
+from zraft.raft.snapshots import Snapshots
 from zraft.raft.state import Settings
+from zraft.raft.terms import TermGate
 from zraft.raft.types import (
     Ballot,
     Cause,
@@ -37,14 +32,15 @@ from zraft.raft.types import (
     Index,
     Membership,
     NodeId,
+    Recovered,
     Role,
+    Snapshot,
     Term,
 )
-from zraft.raft.voter import Voter
 from zraft.raft.writes import Writes
 
 
-class Raft(Voter):
+class Raft(TermGate):
     """One node of a Raft cluster, without a world.
 
     Parameters
@@ -52,7 +48,7 @@ class Raft(Voter):
     settings
         What it knows of itself.
     recovered
-        What recovery found durable: hard state and entries.
+        What recovery found durable.
     bootstrap
         The membership that the cluster began with.
     random
@@ -64,18 +60,23 @@ class Raft(Voter):
     def __init__(
         self,
         settings: Settings,
-        recovered: tuple[HardState, Sequence[Entry]],
+        recovered: Recovered,
         bootstrap: Membership,
         random: Random,
         now: float,
     ) -> None:
-        hard_state, entries = recovered
-        memberships = Memberships(bootstrap)
-        memberships.appended(entries)
-        super().__init__(settings, hard_state, Log(entries), memberships, random)
+        base = recovered.base
+        memberships = Memberships(recovered.membership or bootstrap, base.index)
+        memberships.appended(recovered.entries)
+        log = Log(recovered.entries, base, recovered.base_time_ms)
+        super().__init__(
+            settings, recovered.hard_state, log, memberships, snapshots=Snapshots(recovered.snapshots), random=random
+        )
         self.now = now
-        self._writes = Writes(hard_state)
+        self._writes = Writes(recovered.hard_state)
         """What has been handed to the disk."""
+        if recovered.snapshots:
+            self._begin_from(recovered.snapshots[-1])
         self._handed_to_apply = self.log.last_applied
         """Last index that was part of a `Ready`."""
         self._reason = "startup"
@@ -97,13 +98,13 @@ class Raft(Voter):
         The rule for terms stands here, once, for all roles (paper §5.1, and figure 2, "all servers").
         """
         self.now = now
-        if self._comes_from_lost_data(source, message):
+        if self.comes_from_lost_data(source, message):
             return
         if message.term > self.term:
-            if not self._take_term(source, message):
+            if not self.take_term(source, message):
                 return
         elif message.term < self.term:
-            self._answer_outdated(source, message)
+            self.answer_outdated(source, message)
             return
         match message:
             case PreVote():
@@ -183,8 +184,26 @@ class Raft(Voter):
         assert self.log.last_applied <= index <= self._handed_to_apply, f"applied {index}, never handed out"
         self.log.last_applied = index
 
+    def snapshot_taken(self, snapshot: Snapshot) -> None:
+        """Hear that the disk has a snapshot of what was applied up to `snapshot.last`; compact the log (paper §7)."""
+        assert snapshot.last.index <= self.log.last_applied, f"a snapshot of what is not applied: {snapshot.last}"
+        compacts_to = self.snapshots.taken(snapshot)
+        if compacts_to is not None and compacts_to.last.index > self.log.base.index:
+            self.log.compact(compacts_to.last)
+            self.memberships.compacted(compacts_to.last.index)
+            self._writes.begins_after = compacts_to
+
+    def stored(self, snapshot: Snapshot, offset: int, now: float) -> None:
+        """Hear that the disk has `offset` bytes of an arriving snapshot: all of it, checked and durable, if that is its size.
+
+        0 when it must begin anew.
+        """
+        self.now = now
+        if self.snapshots.stored(snapshot, offset) and isinstance(self.role, Follower):
+            self.role.stored(snapshot, offset)
+
     def unreachable(self, peer: NodeId) -> None:
-        """Hear that a message to `peer` was refused by our own socket."""
+        """Hear that a message to `peer` was refused by our own socket, or that the snapshot for it is kept no more."""
         if isinstance(self.role, Leader):
             self.role.unreachable(peer)
 
@@ -211,13 +230,25 @@ class Raft(Voter):
         write = self._next_write()
         committed = self._next_committed()
         change = self._role_change()
-        if not (self.sends or write or committed or self.reads or self.notes or change):
+        if not (self.sends or write or self.pieces or committed or self.reads or self.notes or change):
             return None
-        ready = Ready(self.sends, write, committed, self.reads, self.notes, change)
-        self.sends, self.reads, self.notes = [], [], []
+        ready = Ready(self.sends, write, self.pieces, self.installs, committed, self.reads, self.notes, change)
+        self.sends, self.pieces, self.installs, self.reads, self.notes = [], [], None, [], []
         return ready
 
+    def _begin_from(self, snapshot: Snapshot) -> None:
+        """Start from what the state machines hold already."""
+        if self.log.last_index >= snapshot.last.index and self.log.term_at(snapshot.last.index) == snapshot.last.term:
+            self.log.commit(snapshot.last.index)
+            self.log.last_applied = snapshot.last.index
+        else:
+            self.install(snapshot)  # The node ended between receiving it and beginning its log anew.
+            self.installs, self._writes.begins_after = None, snapshot
+
     def _next_write(self) -> Write | None:
+        if self.installs is not None:
+            self._writes.begins_after = self.installs
+            self._handed_to_apply = self.log.last_applied
         responses, self.responses = self.responses, []
         write = self._writes.next(HardState(self.term, self.voted_for), self.log, responses, self.now)
         self.writing_since = self._writes.since
@@ -241,50 +272,6 @@ class Raft(Voter):
         by_log = same and {Role.FOLLOWER, Role.LEARNER} == {shown[0], self._shown[0] if self._shown else None}
         self._shown = shown
         return RoleChange(*shown, "membership" if by_log else self._reason)
-
-    # -- the rule for terms --------------------------------------------------------------------------------------------
-
-    def _comes_from_lost_data(self, source: NodeId, message: Message) -> bool:
-        disk_id = getattr(message, "disk_id", None)
-        if disk_id is None or not self.memberships.has_lost_data(source, disk_id):
-            return False
-        if isinstance(self.role, Leader):
-            self.role.roster.data_lost(source)
-        return True
-
-    def _take_term(self, source: NodeId, message: Message) -> bool:
-        """Take a newer term; False when the message ends here instead."""
-        match message:
-            case PreVote():
-                return True  # It asks about a term that nobody has taken; answering changes nothing (thesis §9.6).
-            case PreVoteResponse(granted=True):
-                if isinstance(self.role, PreCandidate) and message.term == self.term + 1:
-                    self.role.step(source, message)
-                return False
-            case RequestVote() if self.leader_lives() and not message.transfer:
-                # Leader stickiness (thesis §4.2.3): whoever hears its leader neither votes nor takes the term.
-                self.note("vote_refused", candidate=source, term=message.term, reason="the leader is alive")
-                return False
-        led = source if isinstance(message, AppendEntries | Heartbeat) else None
-        self.become_follower(message.term, led, "higher_term")
-        return True
-
-    def _answer_outdated(self, source: NodeId, message: Message) -> None:
-        """Tell whoever is behind which term it is (paper §5.1); what answers our own past is dropped."""
-        if not isinstance(message, PreVote | RequestVote | Heartbeat | AppendEntries):
-            return
-        self.note("outdated_term", source=source, term=message.term, current=self.term)
-        disk_id = self.settings.disk_id
-        match message:
-            case PreVote():
-                self.send(source, PreVoteResponse(self.term, False, "its term is over", disk_id))
-            case RequestVote():
-                self.promise(source, RequestVoteResponse(self.term, False, "its term is over", disk_id))
-            case Heartbeat():
-                self.promise(source, HeartbeatResponse(self.term, 0, disk_id))
-            case AppendEntries():
-                refusal = AppendEntriesResponse(self.term, False, message.prev.index, self.log.last, disk_id)
-                self.promise(source, refusal)
 
     # -- from role to role ---------------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 - An entry is ``index@term``: ``7@3`` is entry 7, made in term 3; ``4..7@3`` are four entries of that term.
 - A node is ``name@term``: ``n1@3 leader last=7@3 commit=6 applied=6 progress={n2:6→8 n3:0→7?}``. Of each follower a
-  leader knows ``match→next``; ``?`` says that it still probes where the logs meet, ``!`` that the node has lost its data.
+  leader knows ``match→next``; ``?`` says that it still probes where the logs meet, ``#`` that it is being sent a snapshot,
+  ``!`` that the node has lost its data. ``first=5`` shows that a snapshot stands for what was before.
   ``stable=5`` shows when the disk lags behind the log, ``voted=n2`` when the vote went to another than the leader.
 - A message is ``n1@3 ⇥ n2 AppendEntries prev=6@3 [7@3] commit=6``. Its own term shows where it is another than the sender's.
 """
@@ -19,6 +20,8 @@ from zraft.raft.messages import (
     AppendEntriesResponse,
     Heartbeat,
     HeartbeatResponse,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     Message,
     PreVote,
     PreVoteResponse,
@@ -33,6 +36,7 @@ from zraft.raft.ready import Note, ReadReady, RoleChange
 from zraft.raft.types import Ballot, Entry, EntryId, EntryKind, Membership, NodeId, Term
 
 _decode_ballot = msgspec.msgpack.Decoder(Ballot).decode
+_MARKS = {ProgressState.PROBE: "?", ProgressState.REPLICATE: "", ProgressState.SNAPSHOT: "#"}
 RUN_MIN = 3
 """Neighbouring entries of one term are drawn together from this many on."""
 
@@ -71,7 +75,7 @@ def sent(source: NodeId, term: Term, target: NodeId, content: Message) -> str:
 
 def progress(progress: Progress, *, lost: bool = False) -> str:
     """Return what a leader knows of one follower: ``match→next``."""
-    mark = "!" if lost else "?" if progress.state is ProgressState.PROBE else ""
+    mark = "!" if lost else _MARKS[progress.state]
     return f"{progress.match_index}→{progress.next_index}{mark}"
 
 
@@ -80,6 +84,8 @@ def state(raft: Raft) -> str:
     log, role = raft.log, raft.role
     known = f"({role.leader})" if role.leader not in (None, raft.id) else ""
     parts = [f"{raft.id}@{raft.term} {role.name}{known}", f"last={entry_id(log.last)}"]
+    if log.base.index:
+        parts.append(f"first={log.first_index}")
     if log.stable_index < log.last_index:
         parts.append(f"stable={log.stable_index}")
     parts.append(f"commit={log.commit_index} applied={log.last_applied}")
@@ -172,6 +178,10 @@ def _particulars(message: Message) -> str:
             said = f" round={message.round}"
         case ReadIndexResponse():
             said = f" index={message.index}"
+        case InstallSnapshot():
+            said = f" last={entry_id(message.snapshot.last)} offset={message.offset} of {message.snapshot.size}"
+        case InstallSnapshotResponse():
+            said = f" last={entry_id(message.last)} offset={message.offset}"
         case TimeoutNow() | ReadIndex():
             pass
     return said

@@ -7,6 +7,8 @@ from zraft.raft.messages import (
     AppendEntriesResponse,
     Heartbeat,
     HeartbeatResponse,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     Message,
     ReadIndex,
     ReadIndexResponse,
@@ -15,7 +17,7 @@ from zraft.raft.messages import (
 from zraft.raft.reads import ForwardedReads
 from zraft.raft.ready import ReadReady
 from zraft.raft.state import State
-from zraft.raft.types import Cause, NodeId, Role
+from zraft.raft.types import Cause, EntryId, NodeId, Role, Snapshot
 
 
 class Follower:
@@ -79,6 +81,8 @@ class Follower:
                 self._append(source, message)
             case Heartbeat() if self._hears(source):
                 self._heartbeat(source, message)
+            case InstallSnapshot() if self._hears(source):
+                self._take_piece(source, message)
             case ReadIndexResponse() if source == self.leader:
                 confirmed = self.reads.answered(message.attempt)
                 self.state.reads.extend(ReadReady(context, message.index) for context in confirmed)
@@ -113,8 +117,41 @@ class Follower:
         settings = self.state.settings
         self.state.send(source, HeartbeatResponse(self.state.term, message.round, settings.disk_id, settings.priority))
 
+    def _take_piece(self, source: NodeId, message: InstallSnapshot) -> None:
+        """Take a piece of a snapshot, or say which one is next (paper figure 13)."""
+        state, snapshot = self.state, message.snapshot
+        if snapshot.last.index <= state.log.commit_index:
+            # All that it stands for is here already, and committed: as good as installed.
+            acknowledged = AppendEntriesResponse(
+                state.term, True, snapshot.last.index, snapshot.last, state.settings.disk_id
+            )
+            state.promise(source, acknowledged)
+        elif state.snapshots.take(message):
+            state.pieces.append(message)
+        elif not state.snapshots.with_disk:
+            self._ask_for_piece(source, snapshot, state.snapshots.offset)
+
+    def stored(self, snapshot: Snapshot, offset: int) -> None:
+        """Hear that the disk has so much of the snapshot that is arriving; install it when that is all (paper figure 13)."""
+        state = self.state
+        if self.leader is None:
+            return  # Whoever leads next will send it, or another one.
+        if offset < snapshot.size:
+            self._ask_for_piece(self.leader, snapshot, offset)
+            return
+        state.install(snapshot)
+        state.note("snapshot_installed", index=snapshot.last.index, source=self.leader)
+        disk_id = state.settings.disk_id
+        state.promise(self.leader, AppendEntriesResponse(state.term, True, snapshot.last.index, snapshot.last, disk_id))
+
+    def _ask_for_piece(self, leader: NodeId, snapshot: Snapshot, offset: int) -> None:
+        state = self.state
+        state.send(leader, InstallSnapshotResponse(state.term, snapshot.last, offset, state.settings.disk_id))
+
     def _append(self, source: NodeId, message: AppendEntries) -> None:
         state, log = self.state, self.state.log
+        if message.prev.index < log.base.index:
+            message = _behind(message, log.base)
         if log.term_at(message.prev.index) != message.prev.term:
             # Rule 2 of AppendEntries in figure 2: the entry before the new ones must match.
             hint = log.last_not_after(message.prev)
@@ -137,3 +174,12 @@ class Follower:
         state.commit(min(message.commit_index, verified))
         last = message.entries[-1].id if message.entries else message.prev
         state.promise(source, AppendEntriesResponse(state.term, True, verified, last, state.settings.disk_id))
+
+
+def _behind(message: AppendEntries, base: EntryId) -> AppendEntries:
+    """Return what `message` says of entries behind `base`, which a snapshot stands for: what it says of others is known.
+
+    All up to `base` is committed, so every leader has the very same (paper §5.4.3).
+    """
+    entries = message.entries[base.index - message.prev.index :]
+    return AppendEntries(message.term, base, message.commit_index, entries)

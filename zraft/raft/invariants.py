@@ -45,6 +45,8 @@ def check(raft: Raft) -> None:
     log, role = raft.log, raft.role
     if not log.last_applied <= log.commit_index <= log.last_index:
         _broken("applied <= committed <= last", raft)
+    if log.base.index > log.last_applied:
+        _broken("what a snapshot stands for is applied", raft)
     if not log.stable_index <= log.handed_index <= log.last_index:
         _broken("durable <= handed to the disk <= last", raft)
     if not log.last.term <= raft.term >= raft.durable.term:

@@ -9,6 +9,8 @@ from zraft.raft.messages import (
     AppendEntriesResponse,
     Heartbeat,
     HeartbeatResponse,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     Message,
     ReadIndex,
     ReadIndexResponse,
@@ -97,9 +99,9 @@ class Leader:
         if progress is None:
             return
         progress.heard_at = self.state.now
-        if isinstance(message, HeartbeatResponse | AppendEntriesResponse):
+        if isinstance(message, HeartbeatResponse | AppendEntriesResponse | InstallSnapshotResponse):
             known = self.roster.knows(source, message.disk_id)
-            if isinstance(message, AppendEntriesResponse) and not known:
+            if not isinstance(message, HeartbeatResponse) and not known:
                 return  # What another data directory held says nothing of the one that will be registered.
         match message:
             case HeartbeatResponse():
@@ -113,15 +115,18 @@ class Leader:
             case AppendEntriesResponse(success=False):
                 if progress.refused(message.match_index, self.state.log.last_not_after(message.hint).index + 1):
                     self._send_entries(source, progress)
+            case InstallSnapshotResponse():
+                if progress.wants(message.last, message.offset):
+                    self._send_piece(source, progress)
             case ReadIndex():
                 self.read(RemoteRead(source, message.attempt))
-            case AppendEntries() | Heartbeat():
+            case AppendEntries() | Heartbeat() | InstallSnapshot():
                 self.state.note("strange", source=source, reason=f"we lead term {self.state.term} ourselves")
 
     def unreachable(self, peer: NodeId) -> None:
-        """Send no further ahead to a peer whose socket refused a message."""
+        """Send no further ahead to a peer whose socket refused a message, or whose snapshot is kept no more."""
         progress = self.progress.get(peer)
-        if progress is not None and progress.state is ProgressState.REPLICATE:
+        if progress is not None and progress.state is not ProgressState.PROBE:
             progress.probe()
             progress.probe_sent = True  # Until it is heard from again.
 
@@ -140,9 +145,13 @@ class Leader:
         if progress.sent_at > quiet_since:
             return
         progress.give_up_probe()
+        if progress.state is ProgressState.SNAPSHOT:
+            self._send_piece(peer, progress)
+            return
         if progress.match_index >= self.state.log.last_index:
             return
-        if progress.state is ProgressState.REPLICATE and self.roster.counts(peer):
+        in_log = progress.next_index > self.state.log.base.index
+        if progress.state is ProgressState.REPLICATE and in_log and self.roster.counts(peer):
             # An empty message behind all that was sent, whatever the window says: it is refused if anything is missing.
             self._send(peer, progress, AppendEntries(self.state.term, *self._behind(progress.next_index), []))
         else:
@@ -224,9 +233,21 @@ class Leader:
         """Send `peer` what it lacks, as far as its window has room."""
         if not self.roster.counts(peer):
             return
+        snapshot = self.state.snapshots.newest
+        if progress.next_index <= self.state.log.base.index and progress.state is not ProgressState.SNAPSHOT:
+            assert snapshot is not None, "a log that begins behind a snapshot which is not there"
+            progress.begin_snapshot(snapshot)
+            self.state.note("snapshot_sent", target=peer, index=snapshot.last.index, size=snapshot.size)
+            self._send_piece(peer, progress)
         inflight_max = self.state.settings.inflight_max
         while progress.next_index <= self.state.log.last_index and not progress.is_paused(inflight_max):
             self._send(peer, progress, self._append_entries(progress.next_index))
+
+    def _send_piece(self, peer: NodeId, progress: Progress) -> None:
+        """Send `peer` the piece of its snapshot that it wants (paper §7)."""
+        if progress.snapshot is not None and self.roster.counts(peer):
+            self.state.send(peer, InstallSnapshot(self.state.term, progress.snapshot, progress.offset))
+            progress.sent_at = self.state.now
 
     def _send(self, peer: NodeId, progress: Progress, message: AppendEntries) -> None:
         self.state.send(peer, message)

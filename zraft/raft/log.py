@@ -22,13 +22,14 @@ class Log:
     ----------
     entries
         What recovery found durable, without a gap.
-    base
-        The entry right before the first; nothing, (0, 0), unless a snapshot replaced a prefix.
+    base, base_time_ms
+        The entry right before the first, and its cluster time; nothing, (0, 0), unless a snapshot replaced a prefix.
     """
 
-    def __init__(self, entries: Sequence[Entry] = (), base: EntryId | None = None) -> None:
+    def __init__(self, entries: Sequence[Entry] = (), base: EntryId | None = None, base_time_ms: int = 0) -> None:
         self.base = base or EntryId(0, 0)
-        """The last entry that is no longer here."""
+        """The last entry that is no longer here: a snapshot stands for it, and for all before it (paper §7)."""
+        self._base_time_ms = base_time_ms
         self._entries = list(entries)
         self.last_index: Index = self.base.index + len(self._entries)
         """Index of the last entry; 0 in an empty log. Kept, not computed: it is asked for at every step."""
@@ -58,10 +59,13 @@ class Log:
     @property
     def last_time_ms(self) -> int:
         """Cluster time of the last entry; the highest there is, since it never falls along a log."""
-        return self._entries[-1].time_ms if self._entries else 0
+        return self._entries[-1].time_ms if self._entries else self._base_time_ms
 
     def term_at(self, index: Index) -> Term | None:
-        """Term of the entry at `index`; None where this log has no entry, so that "absent" never equals a term."""
+        """Term of the entry at `index`; None where this log has no entry, so that "absent" never equals a term.
+
+        A compacted entry is absent too: its term is forgotten, and must not be mistaken for that of no entry at all.
+        """
         if index == self.base.index:
             return self.base.term
         if self.first_index <= index <= self.last_index:
@@ -136,11 +140,36 @@ class Log:
         """Return this log's last entry that lies at or before `id.index` and has at most `id.term`.
 
         Where two logs differ, nothing behind that entry can match the other log, so a refused probe skips whole terms
-        instead of single entries (paper §5.3, last paragraph but two).
+        instead of single entries (paper §5.3, last paragraph but two). When it would lie in what was compacted, `id`
+        itself comes back, or the place before the first entry: all that is known is that it lies no later.
         """
+        if id.index < self.base.index:
+            return id
         index = min(id.index, self.last_index)
         while index > self.base.index and self._entries[index - self.first_index].term > id.term:
             index -= 1
         term = self.term_at(index)
         assert term is not None, "an index between base and last has a term"
-        return EntryId(term, index)
+        return EntryId(term, index) if term <= id.term else EntryId(id.term, index - 1)
+
+    def compact(self, last: EntryId) -> None:
+        """Forget the entries up to `last`, which has been applied: a snapshot stands for them (paper §7)."""
+        assert last.index <= self.last_applied, f"compacting up to {last.index}, applied {self.last_applied}"
+        assert last.index <= self.stable_index, f"compacting up to {last.index}, durable {self.stable_index}"
+        if last.index <= self.base.index:
+            return
+        gone = self._entries[: last.index - self.base.index]
+        assert gone[-1].id == last, f"a snapshot of {last}, where the log has {gone[-1].id}"
+        del self._entries[: len(gone)]
+        self.base, self._base_time_ms = last, gone[-1].time_ms
+
+    def restart(self, last: EntryId, time_ms: int) -> None:
+        """Begin anew behind `last`, the end of a snapshot that tells more than is committed here (paper §7)."""
+        assert last.index > self.commit_index, f"a snapshot of {last.index}, and {self.commit_index} is committed"
+        if self.handed_index > self.commit_index:
+            self._truncate_from = min(self.commit_index + 1, self._truncate_from or self.commit_index + 1)
+        self._entries.clear()
+        self.base, self._base_time_ms = last, time_ms
+        self.last_index = self.handed_index = self.stable_index = last.index
+        self.commit_index = self.last_applied = last.index
+        self.uncommitted_bytes = 0

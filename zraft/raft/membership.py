@@ -27,15 +27,17 @@ def decode(data: bytes) -> Membership:
 class Memberships:
     """The memberships in this node's log, oldest first, under the index that brought each one.
 
+    The first is what the cluster began with, or what a snapshot brought (paper §7).
+
     Invariants: never empty; indices rise; the last one is in force.
     """
 
-    def __init__(self, bootstrap: Membership) -> None:
-        self._known: list[tuple[Index, Membership]] = [(0, bootstrap)]
-        self.current = bootstrap
+    def __init__(self, first: Membership, index: Index = 0) -> None:
+        self._known: list[tuple[Index, Membership]] = [(index, first)]
+        self.current = first
         """The membership in force."""
-        self.changed_at: Index = 0
-        """Index of the entry that brought it; 0 for the one the cluster began with."""
+        self.changed_at: Index = index
+        """Index of the entry that brought it; 0 for the one the cluster began with; of what a snapshot brought, its end."""
 
     def appended(self, entries: Iterable[Entry]) -> None:
         """Take up what `entries` bring."""
@@ -49,6 +51,20 @@ class Memberships:
         while self._known[-1][0] >= first_gone:
             self._known.pop()
         self.changed_at, self.current = self._known[-1]
+
+    def at(self, index: Index) -> Membership:
+        """Return what was in force at `index`, which is not compacted."""
+        return next(known for changed_at, known in reversed(self._known) if changed_at <= index)
+
+    def compacted(self, index: Index) -> None:
+        """Forget what was no longer in force at `index`."""
+        while len(self._known) > 1 and self._known[1][0] <= index:
+            del self._known[0]
+
+    def restarted(self, index: Index, membership: Membership) -> None:
+        """Take up `membership` alone, from a snapshot that ends at `index`."""
+        self._known = [(index, membership)]
+        self.changed_at, self.current = self._known[0]
 
     def open_change(self, commit_index: Index) -> bool:
         """Whether a change of who takes part is not finished: in joint consensus, or not committed yet.

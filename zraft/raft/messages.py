@@ -8,8 +8,10 @@ Fields are only ever appended, with defaults, so that an older and a newer node 
 
 import msgspec
 
-from zraft.raft.types import Ballot, Entry, EntryId, EntryKind, Index, Membership, Term
+from zraft.raft.types import Ballot, Entry, EntryId, EntryKind, Index, Membership, Snapshot, Term
 
+CHUNK_BYTES_MAX = 256 << 10
+"""Data in one `InstallSnapshot`."""
 _KINDS = frozenset(EntryKind)
 _read_membership = msgspec.msgpack.Decoder(Membership).decode
 _read_ballot = msgspec.msgpack.Decoder(Ballot).decode
@@ -127,6 +129,28 @@ class ReadIndexResponse(msgspec.Struct, frozen=True, array_like=True):
     """What the leader had committed when it was asked."""
 
 
+class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True):
+    """A piece of the leader's snapshot, for a follower that lacks entries which the leader's log has no more (paper §7)."""
+
+    term: Term
+    snapshot: Snapshot
+    offset: int
+    """Where in its bytes `data` belongs."""
+    data: bytes = b""
+    """At most CHUNK_BYTES_MAX. The core leaves it empty: whoever sends the message puts in what the disk has there."""
+
+
+class InstallSnapshotResponse(msgspec.Struct, frozen=True, array_like=True):
+    """Asks for the next piece. Once all is there and installed, an `AppendEntriesResponse` says so."""
+
+    term: Term
+    last: EntryId
+    """Which snapshot."""
+    offset: int
+    """Where the follower wants it to go on; 0 when it begins anew."""
+    disk_id: str
+
+
 Message = (
     PreVote
     | PreVoteResponse
@@ -139,6 +163,8 @@ Message = (
     | TimeoutNow
     | ReadIndex
     | ReadIndexResponse
+    | InstallSnapshot
+    | InstallSnapshotResponse
 )
 
 
@@ -150,8 +176,12 @@ def flaw(message: Message) -> str | None:
     ballot can be read: an entry that a node can't follow must not get into its log, where it would be met again at each
     start.
     """
-    if not isinstance(message, AppendEntries):
-        return None
+    if isinstance(message, InstallSnapshot):
+        return _snapshot_flaw(message)
+    return _entries_flaw(message) if isinstance(message, AppendEntries) else None
+
+
+def _entries_flaw(message: AppendEntries) -> str | None:
     before, time_ms = message.prev, 0
     for entry in message.entries:
         if entry.index != before.index + 1:
@@ -166,6 +196,17 @@ def flaw(message: Message) -> str | None:
     return (
         None if before.term <= message.term else f"an entry of term {before.term} in a message of term {message.term}"
     )
+
+
+def _snapshot_flaw(message: InstallSnapshot) -> str | None:
+    snapshot, end = message.snapshot, message.offset + len(message.data)
+    if not 0 <= message.offset < end <= snapshot.size:
+        return f"bytes {message.offset} to {end} of a snapshot of {snapshot.size}"
+    if len(message.data) > CHUNK_BYTES_MAX:
+        return f"a piece of {len(message.data)} bytes"
+    if not 0 < snapshot.last.term <= message.term or not snapshot.last.index:
+        return f"a snapshot of {snapshot.last} in a message of term {message.term}"
+    return None if snapshot.membership.voters else "a snapshot without voters"
 
 
 def _can_be_followed(entry: Entry) -> bool:

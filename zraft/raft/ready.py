@@ -2,8 +2,8 @@
 
 import msgspec
 
-from zraft.raft.messages import Message
-from zraft.raft.types import Entry, HardState, Index, NodeId, Role, Term
+from zraft.raft.messages import InstallSnapshot, Message
+from zraft.raft.types import Entry, HardState, Index, NodeId, Role, Snapshot, Term
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -11,8 +11,8 @@ class Note(msgspec.Struct, frozen=True):
 
     kind: str
     """pre_vote_requested, vote_requested, vote_granted, vote_refused, majority_won, candidacy_lost, term_update,
-    outdated_term, leader_reset, round_lost, data_lost, data_back, disk_stalled, strange, transfer, membership or
-    membership_change."""
+    outdated_term, leader_reset, round_lost, data_lost, data_back, disk_stalled, strange, transfer, membership,
+    membership_change, snapshot_sent or snapshot_installed."""
     data: dict[str, int | str | bool | tuple[NodeId, ...] | None]
     """Its particulars, by name."""
 
@@ -39,7 +39,7 @@ class RoleChange(msgspec.Struct, frozen=True):
 class Write(msgspec.Struct, frozen=True):
     """One turn's worth of disk work: all of it becomes durable together, or the node stops.
 
-    In this order: `truncate_from`, `entries`, `hard_state` are written and synced, then `responses` may leave.
+    In this order: `truncate_from`, `begins_after`, `entries`, `hard_state` are written and synced, then `responses` may leave.
     """
 
     id: int
@@ -50,6 +50,9 @@ class Write(msgspec.Struct, frozen=True):
     """The new term and vote, when either changed."""
     truncate_from: Index | None = None
     """Entries from this index on are gone: they conflicted with the leader's (paper §5.3)."""
+    begins_after: Snapshot | None = None
+    """The log begins right behind the end of this snapshot, which is durable: what lies before is needed no more. If the
+    disk's log ends before that, all of it goes."""
     entries: list[Entry] = []
     """New entries, without a gap, the first right behind what is left."""
     responses: list[tuple[NodeId, Message]] = []
@@ -58,7 +61,8 @@ class Write(msgspec.Struct, frozen=True):
     @property
     def touches_disk(self) -> bool:
         """Whether there is anything to write; responses alone only wait for the writes ahead of them."""
-        return self.hard_state is not None or self.truncate_from is not None or bool(self.entries)
+        parts = (self.hard_state, self.truncate_from, self.begins_after)
+        return bool(self.entries) or any(part is not None for part in parts)
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -71,6 +75,10 @@ class Ready(msgspec.Struct, frozen=True):
     """Promise nothing, or only what is durable already: may leave at once."""
     write: Write | None
     """To the disk; its responses leave when it is synced, and then the core hears `written(id)`."""
+    pieces: list[InstallSnapshot]
+    """Pieces of a snapshot to the disk, in order, behind the write; then the core hears `stored`."""
+    install: Snapshot | None
+    """The state machines begin anew from this snapshot, which the disk has."""
     committed: list[Entry]
     """To the state machines, in order; then the core hears `applied(index)`."""
     reads: list[ReadReady]

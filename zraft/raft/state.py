@@ -12,9 +12,10 @@ import msgspec
 
 from zraft.raft.log import Log
 from zraft.raft.membership import Memberships
-from zraft.raft.messages import Message
+from zraft.raft.messages import InstallSnapshot, Message
 from zraft.raft.ready import Note, ReadReady
-from zraft.raft.types import Ballot, Cause, EntryId, HardState, Index, NodeId, Role, Term
+from zraft.raft.snapshots import Snapshots
+from zraft.raft.types import Ballot, Cause, EntryId, HardState, Index, NodeId, Role, Snapshot, Term
 
 RELUCTANCE_TIMEOUTS = 4
 """How many election timeouts longer a node of priority 0 leaves it to others to stand."""
@@ -87,7 +88,14 @@ class State(ABC):
     """
 
     def __init__(
-        self, settings: Settings, hard_state: HardState, log: Log, memberships: Memberships, random: Random
+        self,
+        settings: Settings,
+        hard_state: HardState,
+        log: Log,
+        memberships: Memberships,
+        *,
+        snapshots: Snapshots,
+        random: Random,
     ) -> None:
         self.settings = settings
         self.id = settings.id
@@ -97,6 +105,7 @@ class State(ABC):
         """Who has this node's vote in `term`; cleared only where the term rises."""
         self.log = log
         self.memberships = memberships
+        self.snapshots = snapshots
         self.random = random
         self.now = 0.0
         """The time of the event at hand, in milliseconds; handed in with each."""
@@ -109,6 +118,10 @@ class State(ABC):
         """May leave at once."""
         self.responses: list[tuple[NodeId, Message]] = []
         """Leave with the next write."""
+        self.pieces: list[InstallSnapshot] = []
+        """Of a snapshot that is arriving, for the disk, since the last `Ready`."""
+        self.installs: Snapshot | None = None
+        """What the state machines are to begin anew from."""
         self.reads: list[ReadReady] = []
         """Confirmed since the last `Ready`."""
         self.notes: list[Note] = []
@@ -185,6 +198,20 @@ class State(ABC):
         """Remove a conflicting suffix, and the memberships that it brought (paper §5.3, §6)."""
         self.log.truncate(first_gone)
         self.memberships.truncated(first_gone)
+
+    def install(self, snapshot: Snapshot) -> None:
+        """Begin the log anew behind `snapshot`, which is durable here (paper §7).
+
+        Not if the log holds its very last entry: then it holds all that the snapshot stands for, and perhaps more behind it
+        that this node has acknowledged, which must stay (paper figure 13, step 6).
+        """
+        if self.log.term_at(snapshot.last.index) == snapshot.last.term:
+            self.commit(snapshot.last.index)
+        elif snapshot.last.index > self.log.commit_index:
+            self.log.restart(snapshot.last, snapshot.time_ms)
+            self.memberships.restarted(snapshot.last.index, snapshot.membership)
+            self.snapshots.installed(snapshot)
+            self.installs = snapshot
 
     @abstractmethod
     def become_follower(self, term: Term, leader: NodeId | None, reason: str) -> None:

@@ -105,6 +105,40 @@ class Membership(msgspec.Struct, frozen=True):
     """Of nodes that joined later; the others have theirs from the configuration that the cluster began with."""
 
 
+class Snapshot(msgspec.Struct, frozen=True, array_like=True):
+    """Names what stands for a prefix of the log (paper §7); its bytes are the disk's, and no matter to the protocol.
+
+    Nodes that have applied the same entries make the same bytes of them, so a transfer can go on under another leader.
+    """
+
+    last: EntryId
+    """The last entry that it stands for (paper figure 13, lastIncludedIndex and lastIncludedTerm)."""
+    time_ms: int
+    """Cluster time of that entry."""
+    membership: Membership
+    """What was in force there (paper §7)."""
+    size: int
+    """Bytes; at least 1."""
+    sha256: bytes
+    """Of those bytes."""
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What the disk held when the node started."""
+
+    hard_state: HardState
+    entries: list[Entry]
+    """The log behind `base`, without a gap."""
+    base: EntryId = EntryId(0, 0)
+    """The entry right before the first; (0, 0) unless a snapshot stands for it."""
+    base_time_ms: int = 0
+    """Cluster time of that entry."""
+    membership: Membership | None = None
+    """What was in force there; None: what the cluster began with."""
+    snapshots: tuple[Snapshot, ...] = ()
+    """Those that are kept, oldest first; the state machines hold what the last one says."""
+
+
 class Cause(StrEnum):
     """Why a node stood for election."""
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from zraft.raft.log import Log
 from zraft.raft.messages import Message
 from zraft.raft.ready import Write
-from zraft.raft.types import HardState, Index, NodeId
+from zraft.raft.types import HardState, Index, NodeId, Snapshot
 
 
 class _InFlight(NamedTuple):
@@ -40,6 +40,8 @@ class Writes:
         """Writes that the disk has not reported yet, oldest first."""
         self.next_id = 1
         """Number of the next write."""
+        self.begins_after: Snapshot | None = None
+        """Behind which snapshot the log begins, if the disk is to hear of it with the next write."""
         self._handed = durable
         """The newest term and vote that were part of a write."""
 
@@ -58,9 +60,11 @@ class Writes:
         if self._handed != standing:
             hard_state = self._handed = standing
         truncate_from, entries = log.take_unwritten()
-        if hard_state is None and truncate_from is None and not entries and not (responses and self._in_flight):
+        begins_after, self.begins_after = self.begins_after, None
+        news = entries or hard_state is not None or truncate_from is not None or begins_after is not None
+        if not news and not (responses and self._in_flight):
             return None
-        write = Write(self.next_id, standing.term, hard_state, truncate_from, entries, responses)
+        write = Write(self.next_id, standing.term, hard_state, truncate_from, begins_after, entries, responses)
         self.next_id += 1
         last = entries[-1].index if entries else 0
         self._in_flight.append(_InFlight(write.id, hard_state, truncate_from, last, now))
