@@ -48,12 +48,13 @@ Rule = Callable[[list[Module]], Iterator[str]]
 RAFT_STEPS = [
     {"types"},
     {"messages"},
-    {"ready", "quorum", "membership", "changes", "log", "progress", "reads"},
+    {"ready", "quorum", "membership", "changes", "log", "progress", "reads", "snapshots"},
     {"state", "writes"},
     {"roster"},
     {"handover"},
     {"follower", "candidate", "leader"},
     {"voter"},
+    {"terms"},
     {"core"},
     {"invariants", "describe"},
 ]
@@ -75,13 +76,16 @@ SOCKET_ROOMS = {
 }
 """On the server's side transport and node, with what they bind and send by; and whoever speaks to servers."""
 UNSEEN: list[tuple[set[str], set[str]]] = [
-    (GROUND, {"replica", "serving", "upkeep", "node", "transport", "supervisor", "client", "monitor", "cli"}),
     (
-        {"replica", "serving", "upkeep"},
+        GROUND,
+        {"replica", "serving", "upkeep", "compaction", "node", "transport", "supervisor", "client", "monitor", "cli"},
+    ),
+    (
+        {"replica", "serving", "upkeep", "compaction"},
         {"transport", "node", "disk", "eventfile", "supervisor", "client", "monitor", "cli"},
     ),
     ({"transport", "node"}, {"supervisor", "client", "monitor", "cli"}),
-    ({"supervisor", "client", "monitor"}, {"raft.core", "replica", "serving", "upkeep", "node", "cli"}),
+    ({"supervisor", "client", "monitor"}, {"raft.core", "replica", "serving", "upkeep", "compaction", "node", "cli"}),
 ]
 """Rooms, and what they must not see. `cli` is on top, and `simulation` supplies a world of its own."""
 
@@ -217,7 +221,7 @@ def depth_of(node: ast.AST) -> int:
 
 # -- banned calls ------------------------------------------------------------------------------------------------------
 
-PURE_ROOMS = ("raft", "machines", "replica", "serving", "upkeep", "storage")
+PURE_ROOMS = ("raft", "machines", "replica", "serving", "upkeep", "compaction", "storage")
 """What a simulator runs: the world comes in through the seams alone."""
 BANNED_IN_PURE = {
     "time.time": "the Clock seam",

@@ -1,30 +1,15 @@
-"""The real disk: the FileSystem seam on the operating system, and the thread that writes so that no loop need wait.
-
-A node that waited for its own sync would miss heartbeats whenever the disk is slow. So writes are handed to a thread;
-what gathers while one sync runs shares the next; and an eventfd wakes the loop's poller when ids are durable.
-"""
+"""The real disk: the FileSystem seam on the operating system."""
 
 import errno
 import fcntl
 import os
 import stat
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Lock, Thread
 
-from zraft.errors import StorageError
-from zraft.raft.ready import Write
 from zraft.seams import File
 
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
-AWAIT_MS = 1.0
-"""How long the loop waits for a small write, if the last one took less."""
-SMALL_BYTES_MAX = 4_096
-"""What a write may bring to be awaited; behind more, other work is better done meanwhile."""
 _BUFFERS_MAX = 1_024
 """IOV_MAX of Linux: what one pwritev takes."""
 
@@ -171,153 +156,6 @@ class OsFileSystem:
         return os.path.join(self._root, *parts)
 
 
-class DiskThread:
-    """The WriteQueue seam: a thread that makes writes durable in their order, and an eventfd that tells of it.
-
-    Parameters
-    ----------
-    write
-        `Storage.write`: makes all that it is given durable, or raises.
-    prepare
-        `Storage.prepare`: does a bit of work for the writes to come, and returns whether more is left. Called after
-        each write, and for as long as nothing else waits.
-    now_ms
-        The clock of `oldest_pending_ms`.
-    """
-
-    def __init__(
-        self,
-        write: Callable[[Sequence[Write]], None],
-        prepare: Callable[[], bool] | None = None,
-        now_ms: Callable[[], float] | None = None,
-    ) -> None:
-        self._write = write
-        self._prepare = prepare
-        self._now_ms = now_ms or _boot_ms
-        self._queue: SimpleQueue[Write | None] = SimpleQueue()
-        """Writes on their way to the thread; None tells it to end."""
-        self._pending: deque[tuple[int, float]] = deque()
-        """Id and time of each write that is not durable yet; filled by the loop, emptied by the thread."""
-        self._durable: deque[int] = deque()
-        """Ids that the loop has not heard of; filled by the thread, emptied by the loop."""
-        self._brisk = False
-        """The last write took less than AWAIT_MS."""
-        self._awaited = False
-        """The loop sleeps in `submit`; set by it, cleared by whoever is first."""
-        self._landed = Lock()
-        """Released by the thread when what is awaited is durable."""
-        self._landed.acquire()
-        self._failure: StorageError | None = None
-        """The first failure, set by the thread; nothing becomes durable after it."""
-        self._told = False
-        """The descriptor was written; set by the thread just after that, cleared by the loop just before it is read."""
-        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._thread = Thread(target=self._run, name="disk", daemon=True)
-        self._thread.start()
-
-    def fileno(self) -> int:
-        """Return the descriptor that is readable while `completed` has something to tell."""
-        return self._fd
-
-    def submit(self, write: Write) -> None:
-        """Queue `write`; one that is not for the disk and has nothing to wait for is durable at once.
-
-        A small write to a disk that is idle and brisk is awaited, for a millisecond at most: to sleep until it is done
-        costs less than to turn the loop once more for it, and the thread need not contend for the interpreter.
-        """
-        if not self._pending and not write.touches_disk:
-            self._durable.append(write.id)
-            self._ring()
-            return
-        awaited = self._brisk and not self._pending and _is_small(write)
-        if awaited:
-            self._landed.acquire(blocking=False)  # Takes back what came too late for the last one who waited.
-            self._awaited = True
-        self._pending.append((write.id, self._now_ms()))
-        self._queue.put(write)
-        if awaited:
-            self._landed.acquire(timeout=AWAIT_MS / 1_000)
-            self._awaited = False
-
-    def completed(self) -> list[int]:
-        """Return the ids durable since the last call, in order.
-
-        Raises
-        ------
-        StorageError
-            The disk has failed; from then on at every call.
-        """
-        self._raise_failure()  # Before the descriptor is read, so that it stays readable: nobody sleeps on a failure.
-        if self._told:
-            self._told = False
-            with suppress(BlockingIOError):  # It may have been read between a writing and the note of it.
-                os.eventfd_read(self._fd)
-        self._raise_failure()  # It may have been what the descriptor told of.
-        return [self._durable.popleft() for _ in range(len(self._durable))]
-
-    def oldest_pending_ms(self, now_ms: float) -> float:
-        """Return how long the oldest write that is not durable has been waiting; 0 when there is none."""
-        try:
-            return max(0.0, now_ms - self._pending[0][1])
-        except IndexError:  # Asking for the length first would race with the thread.
-            return 0.0
-
-    def close(self) -> None:
-        """Finish what was submitted, unless the disk has failed, and end the thread."""
-        self._queue.put(None)
-        self._thread.join()
-        os.close(self._fd)
-
-    def _run(self) -> None:
-        try:
-            while (batch := self._next_batch()) is not None:
-                began = self._now_ms()
-                self._write(batch)
-                self._brisk = self._now_ms() - began < AWAIT_MS
-                self._tell(batch)
-        except Exception as error:  # noqa: BLE001 - the loop must hear of anything that ends this thread, and it raises it.
-            failed = error if isinstance(error, StorageError) else StorageError(f"the disk thread failed: {error!r}")
-            failed.__cause__ = error if failed is not error else error.__cause__
-            self._failure = failed
-            self._ring()
-
-    def _next_batch(self) -> list[Write] | None:
-        """Wait for a write and take all that wait with it; None when it is time to end."""
-        queue, batch = self._queue, []
-        while self._prepare is not None and self._prepare() and queue.empty():
-            pass  # A step after each write at least, so that under constant load the work gets done too.
-        while (write := queue.get()) is not None:
-            batch.append(write)
-            if queue.empty():
-                return batch
-        if batch:
-            queue.put(None)  # For the next time.
-        return batch or None
-
-    def _tell(self, batch: list[Write]) -> None:
-        """Tell the loop that `batch` is durable."""
-        for write in batch:
-            self._durable.append(write.id)
-            self._pending.popleft()  # Only now: to `submit`, an empty `_pending` means that all ids are told.
-        if self._awaited:
-            self._awaited = False
-            self._landed.release()  # Whoever waited looks at what has landed, and needs no bell.
-        else:
-            self._ring()
-
-    def _ring(self) -> None:
-        os.eventfd_write(self._fd, 1)
-        self._told = True
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise StorageError(str(self._failure)) from self._failure
-
-
-def _is_small(write: Write) -> bool:
-    return sum(len(entry.data) for entry in write.entries) <= SMALL_BYTES_MAX
-
-
 def _behind(buffers: Sequence[memoryview], count: int) -> list[memoryview]:
     """Return what is left of `buffers` behind the first `count` bytes."""
     rest: list[memoryview] = []
@@ -344,7 +182,3 @@ def _sync_directory(path: str) -> None:
         raise OSError(error.errno, error.strerror, path) from None
     finally:
         os.close(fd)
-
-
-def _boot_ms() -> float:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) / 1e6

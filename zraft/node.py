@@ -17,9 +17,10 @@ from typing import Any
 import zmq
 from loguru import logger
 
-from zraft import __version__, events, logs, particulars
+from zraft import __version__, events, logs, particulars, parts
 from zraft.config import Config
-from zraft.disk import DiskThread, OsFileSystem
+from zraft.disk import OsFileSystem
+from zraft.diskthread import DiskThread
 from zraft.errors import ZraftError
 from zraft.eventfile.keeper import EventFile
 from zraft.hooks import linux
@@ -27,13 +28,10 @@ from zraft.hooks.configured import check_scripts, hook_settings
 from zraft.hooks.decide import HookScheduler
 from zraft.hooks.process import GuardProcess
 from zraft.machines.mounts import mount
-from zraft.machines.sessions import Machines
-from zraft.raft.state import Settings
 from zraft.raft.types import Membership, NodeId
-from zraft.replica import Recovered, Replica, World
+from zraft.replica import Replica, World
 from zraft.requests import PastEvents, Status
 from zraft.stopsignals import StopSignals
-from zraft.storage.wal import Storage
 from zraft.transport import Rejections, Transport
 
 MESSAGES_PER_TURN_MAX = 256
@@ -85,7 +83,7 @@ class Node:
         self._mounted, self._describers = mount(config)
         self._guard = GuardProcess(config.hooks.grace_ms)
         self._rejected = Rejections(self._clock.now_ms)
-        self._storage = self._open_storage()
+        self._storage = parts.open_storage(config, node_id)
         event_directory = OsFileSystem(config.data_directory(node_id) / "events")
         self._event_file = EventFile(event_directory, lambda line: logger.warning("{}", line))
         peers = [node for node in config.nodes if node.id != node_id]
@@ -100,7 +98,8 @@ class Node:
             record=self._event_file.record,
         )
         self._rejected.publisher = self._publisher
-        self._disk = DiskThread(self._storage.write, self._storage.prepare, self._clock.now_ms)
+        self._machines, self._recovered = parts.recover(config, self._storage, self._mounted)
+        self._disk = DiskThread(self._storage, self._clock.now_ms)
         self._scheduler = HookScheduler(hook_settings(config, node_id))
         self._replica = self._assemble()
         logs.attach(
@@ -122,50 +121,25 @@ class Node:
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def _open_storage(self) -> Storage:
-        root = self._config.data_directory(self._id)
-        return Storage.open(
-            OsFileSystem(root),
-            cluster_id=self._config.cluster_id,
-            node=self._id,
-            segment_bytes=self._config.storage.segment_bytes,
-            new_disk_id=lambda: secrets.token_hex(16),
-            progress=logger.info,
-        )
-
     def _assemble(self) -> Replica:
-        config, recovered = self._config, self._storage.recovered
-        settings = Settings(
-            id=self._id,
-            disk_id=self._storage.disk_id,
-            election_timeout_lower_ms=config.election.timeout_lower_ms,
-            election_timeout_upper_ms=config.election.timeout_upper_ms,
-            heartbeat_interval_ms=config.heartbeat.interval_ms,
-            wall_ms_at_zero=self._clock.wall_ms() - int(self._clock.now_ms()),
-        )
+        config = self._config
         seed = secrets.randbits(64)
         world = World(self._clock, random.Random(seed), self._transport, self._disk, self._guard)  # noqa: S311
-        kind = Machines
         if logs.shows("DEBUG"):
-            particulars.introduce(config, self._id, self._storage)
-            world, kind = particulars.talkative(world), particulars.TalkativeMachines
+            world = particulars.talkative(world)
         return Replica(
-            settings,
-            Recovered(recovered.hard_state, recovered.entries),
+            parts.core_settings(config, self._id, self._storage.disk_id, self._clock),
+            self._recovered,
             Membership(tuple(node.id for node in config.nodes)),
             world=world,
-            machines=kind(
-                self._mounted,
-                ttl_ms=config.sessions.ttl_ms,
-                count_max=config.sessions.count_max,
-                on_failure=lambda name, error: logger.error("the machine {} failed: {!r}", name, error),
-            ),
+            machines=self._machines,
             describers=self._describers,
             scheduler=self._scheduler,
             publisher=self._publisher,
             host=self,
             log=logger.log,
             heartbeats=config.events.heartbeats,
+            snapshot_bytes=config.storage.snapshot_bytes,
         )
 
     # -- what the replica asks of its host ---------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from zraft import narration
+from zraft.compaction import Compaction
 from zraft.events import Publisher
 from zraft.hooks.decide import HookScheduler, Standing
 from zraft.machines.sessions import Machines
@@ -18,10 +19,10 @@ from zraft.narration import Describer, entry_text, hook_line, line
 from zraft.raft import invariants
 from zraft.raft.core import Raft
 from zraft.raft.leader import Leader
-from zraft.raft.messages import Heartbeat, Message
+from zraft.raft.messages import Heartbeat, InstallSnapshot, Message
 from zraft.raft.ready import Note, Ready, RoleChange, Write
 from zraft.raft.state import Settings
-from zraft.raft.types import Entry, EntryKind, HardState, Index, Membership, NodeId
+from zraft.raft.types import Entry, EntryKind, Membership, NodeId, Recovered
 from zraft.requests import EntryView, Hello, Outcome, RecentEvents, Reply, Status, StatusRequest
 from zraft.seams import Clock, Guard, Network, Random, WriteQueue
 from zraft.serving import Serving
@@ -29,6 +30,10 @@ from zraft.upkeep import Upkeep
 
 HOOK_REASONS = {"disk_stalled": "check_failed", "membership": "election"}
 """What scripts are told for reasons that they have no word for."""
+SNAPSHOT_BYTES = 16 << 20
+"""How much the log grows, at the least, before a snapshot is taken, unless configured otherwise."""
+ENTRY_KEPT_BYTES_MAX = 16 << 10
+"""Of a larger entry, its text is made at once: an event that waits for a reader would keep all of it in memory."""
 ENTRIES_SHOWN_MAX = 1_000
 """Log entries that one status answer may hold."""
 
@@ -41,13 +46,6 @@ class World(msgspec.Struct, frozen=True):
     network: Network
     disk: WriteQueue
     guard: Guard
-
-
-class Recovered(msgspec.Struct, frozen=True):
-    """What the disk held when the node started."""
-
-    hard_state: HardState
-    entries: list[Entry]
 
 
 class Host(Protocol):
@@ -74,7 +72,7 @@ class Replica:
     world
         The five seams.
     machines
-        Sessions and state machines, empty.
+        Sessions and state machines: empty, or as the newest snapshot in `recovered` has them.
     describers
         How commands of each machine read.
     scheduler
@@ -87,6 +85,8 @@ class Replica:
         Called with level and line, for the node's log.
     heartbeats
         Publish every heartbeat too, for the event file.
+    snapshot_bytes
+        How much the log grows, at the least, before a snapshot is taken.
     """
 
     def __init__(
@@ -103,10 +103,11 @@ class Replica:
         host: Host,
         log: Callable[[str, str], None],
         heartbeats: bool = False,
+        snapshot_bytes: int = SNAPSHOT_BYTES,
     ) -> None:
         self._world = world
         now = world.clock.now_ms()
-        self.raft = Raft(settings, (recovered.hard_state, recovered.entries), bootstrap, world.random, now)
+        self.raft = Raft(settings, recovered, bootstrap, world.random, now)
         self._now = now
         """When this turn began: what it takes in came before that, or as good as."""
         self._machines = machines
@@ -121,6 +122,9 @@ class Replica:
         """Entries before this one were recovered: whoever was interested has heard of them."""
         self.serving = Serving(self.raft, machines, world.network)
         self._upkeep = Upkeep(self.raft, machines, world.random)
+        self._compaction = Compaction(
+            self.raft, machines, world.disk, world.network, world.clock, bytes_min=snapshot_bytes
+        )
         self._waiting: deque[Write] = deque()
         """Writes whose responses wait for the disk, in order."""
         self._led = False
@@ -171,6 +175,7 @@ class Replica:
             if write.term == self.raft.term:  # A promise of a past term leaves unchanged, or not at all.
                 self._send(write.responses)
             self.raft.written(id, self._world.clock.now_ms())
+        self._compaction.hear()
 
     def guard_reported(self, report: dict[str, Any]) -> None:
         """Take what the guard says of a script, and tell people."""
@@ -198,6 +203,7 @@ class Replica:
         while not self.busy and (ready := self.raft.ready()) is not None:
             self._carry_out(ready)
             self.busy = bool(ready.committed) and self.raft.log.last_applied < self.raft.log.commit_index
+        self._compaction.take_if_due()
         self.busy = self.serving.answer_reads(self._world.clock.now_ms) or self.busy
         invariants.check(self.raft)
         if self.raft.is_established != self._was_established:
@@ -212,6 +218,10 @@ class Replica:
             self._waiting.append(ready.write)
             self._world.disk.submit(ready.write)
             self.disk_done()  # A small write may be durable by now: its responses need not wait for the machines.
+        for piece in ready.pieces:
+            self._world.disk.receive(piece)
+        if ready.install is not None:
+            self._compaction.install(ready.install)
         for entry in ready.committed:
             self._apply(entry)
         if ready.committed:
@@ -226,20 +236,26 @@ class Replica:
         for target, message in messages:
             if self.heartbeats and isinstance(message, Heartbeat):
                 self._publisher.publish("heartbeat", what="sent", peer=target, round=message.round)
-            if not self._world.network.send(target, message):
+            if isinstance(message, InstallSnapshot):
+                self._compaction.fetch(target, message)
+            elif not self._world.network.send(target, message):
                 self.raft.unreachable(target)
 
     def _apply(self, entry: Entry) -> None:
         result = self._machines.apply(entry, batch=self.serving.batch_of(entry))
         self.serving.applied(entry, result)
-        self._publisher.publish_made("entry", lambda: self._entry_data(entry.index))
+        self._compaction.applied(entry)
+        if len(entry.data) > ENTRY_KEPT_BYTES_MAX:
+            data = self._entry_data(entry)
+            self._publisher.publish_made("entry", lambda: data)
+        else:
+            self._publisher.publish_made("entry", lambda: self._entry_data(entry))
         if entry.kind == EntryKind.MEMBERSHIP and entry.index >= self._news_from:
             self._publisher.publish("membership", **narration.membership_data(entry))
 
-    def _entry_data(self, index: Index) -> dict[str, Any]:
-        entry = self.raft.log.entry(index)
+    def _entry_data(self, entry: Entry) -> dict[str, Any]:
         kind = EntryKind(entry.kind).name.lower()
-        return {"index": index, "term": entry.term, "kind": kind, "text": entry_text(entry, self._describers)}
+        return {"index": entry.index, "term": entry.term, "kind": kind, "text": entry_text(entry, self._describers)}
 
     def _change_role(self, change: RoleChange) -> None:
         leads = change.leader == self.raft.id

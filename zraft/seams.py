@@ -5,12 +5,14 @@
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from zraft.raft.messages import Message
+import msgspec
+
+from zraft.raft.messages import InstallSnapshot, Message
 from zraft.raft.ready import Write
-from zraft.raft.types import NodeId
+from zraft.raft.types import EntryId, Membership, NodeId, Snapshot, Term
 from zraft.requests import Reply
 
 Random = random.Random
@@ -87,14 +89,67 @@ class FileSystem(Protocol):
         """Take this file's lock, creating it, for the life of the process; False when another process holds it."""
 
 
+class Draft(msgspec.Struct, frozen=True):
+    """What is known of a snapshot before it is written."""
+
+    last: EntryId
+    """The last entry that it stands for."""
+    time_ms: int
+    """Cluster time of that entry."""
+    membership: Membership
+    """What was in force there."""
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """A snapshot of the node's own is durable."""
+
+    snapshot: Snapshot
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """So much of the leader's snapshot is here; all of it, checked and durable, if `offset` is its size."""
+
+    snapshot: Snapshot
+    offset: int
+    """0 when it must begin anew."""
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """What was asked for a follower was read."""
+
+    target: NodeId
+    message: InstallSnapshot | None
+    """With its data; None when that snapshot is kept no more."""
+    term: Term
+    """The term in which it was asked for."""
+
+
+DiskNews = Saved | Stored | Fetched
+
+
 class WriteQueue(Protocol):
-    """The file system's write queue: writes go in, ids come out once durable, in order."""
+    """The file system's write queue: writes go in, ids come out once durable, in order; and so with snapshots, beside them."""
 
     def submit(self, write: Write) -> None:
         """Queue `write`, and return within a millisecond or so. What waits together shares one vectored write and one sync."""
 
     def completed(self) -> list[int]:
         """Return the ids durable since the last call; raises `StorageError`, from the first failure on and for ever."""
+
+    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
+        """Write a snapshot of the node's own, between writes; one at a time. `news` has a `Saved`."""
+
+    def receive(self, piece: InstallSnapshot) -> None:
+        """Take a piece of the leader's snapshot, behind the writes that were submitted before. `news` has a `Stored`."""
+
+    def fetch(self, target: NodeId, wanted: InstallSnapshot) -> None:
+        """Read a piece of a snapshot for a follower. `news` has a `Fetched`."""
+
+    def news(self) -> list[DiskNews]:
+        """Return what has come to an end since the last call; raises as `completed` does."""
+
+    def pieces(self, snapshot: Snapshot) -> Iterator[bytes]:
+        """Yield the bytes of a snapshot that is here."""
 
 
 class Guard(Protocol):

@@ -43,6 +43,8 @@ def _of(info: inspect.Type) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one li
             return _ANY
         case inspect.ListType():
             return st.lists(_of(info.item_type), max_size=4)
+        case inspect.DictType():
+            return st.dictionaries(_of(info.key_type), _of(info.value_type), max_size=3)
         case inspect.VarTupleType():
             return st.lists(_of(info.item_type), max_size=4).map(tuple)
         case inspect.UnionType():

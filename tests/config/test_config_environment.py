@@ -19,6 +19,7 @@ SAMPLES = {
     "sessions.count_max": ("7", 7),
     "storage.directory": ("/var/zraft", "/var/zraft"),
     "storage.segment_bytes": ("1048576", 1 << 20),
+    "storage.snapshot_bytes": ("1048576", 1 << 20),
     "hooks.leader": ("/l.sh", "/l.sh"),
     "hooks.follower": ("/f.sh", "/f.sh"),
     "hooks.grace_ms": ("1", 1),

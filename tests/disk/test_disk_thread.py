@@ -2,16 +2,19 @@
 
 import select
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-from zraft import disk
-from zraft.disk import DiskThread
+from zraft import diskthread
+from zraft.diskthread import DiskThread
 from zraft.errors import StorageError
+from zraft.raft.messages import InstallSnapshot
 from zraft.raft.ready import Write
-from zraft.raft.types import Entry, EntryKind, HardState
+from zraft.raft.types import Entry, EntryId, EntryKind, HardState, Membership, Snapshot
+from zraft.seams import Draft
 
 PATIENCE_S = 10
 
@@ -37,9 +40,36 @@ def write(number: int) -> Write:
     return Write(number, 1, hard_state=HardState(number))
 
 
+class Store:
+    """What the thread drives, made of two functions, and of snapshots that tell what was asked of them."""
+
+    def __init__(self, write: Callable, prepare: Callable[[], bool] | None = None) -> None:
+        self.write = write
+        self.prepare = prepare or (lambda: False)
+        self.asked: list[Any] = []
+
+    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
+        self.asked.append(("save", draft, list(pieces)))
+
+    def receive(self, piece: InstallSnapshot) -> None:
+        self.asked.append(("receive", piece))
+
+    def fetch(self, target: str, wanted: InstallSnapshot) -> None:
+        self.asked.append(("fetch", target, wanted))
+
+    def take_news(self) -> list[Any]:
+        news, self.asked = self.asked, []
+        return news
+
+    def pieces(self, snapshot: Snapshot) -> Iterator[bytes]:
+        yield snapshot.sha256
+
+
 @contextmanager
-def disk_thread(*arguments: Callable, **named: Callable) -> Iterator[DiskThread]:
-    thread = DiskThread(*arguments, **named)
+def disk_thread(
+    write: Callable, prepare: Callable[[], bool] | None = None, now_ms: Callable[[], float] | None = None
+) -> Iterator[DiskThread]:
+    thread = DiskThread(Store(write, prepare), now_ms)
     try:
         yield thread
     finally:
@@ -192,7 +222,7 @@ def test_preparation_makes_no_write_wait_for_more_than_a_step() -> None:
 
 def test_closing_finishes_what_was_submitted() -> None:
     seen: list[int] = []
-    thread = DiskThread(lambda writes: seen.extend(write.id for write in writes))
+    thread = DiskThread(Store(lambda writes: seen.extend(write.id for write in writes)))
     for number in range(50):
         thread.submit(write(number))
     thread.close()
@@ -201,7 +231,7 @@ def test_closing_finishes_what_was_submitted() -> None:
 
 
 def test_a_small_write_to_a_brisk_disk_is_durable_when_it_is_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "AWAIT_MS", 1_000.0 * PATIENCE_S)  # So that a busy machine proves nothing.
+    monkeypatch.setattr(diskthread, "AWAIT_MS", 1_000.0 * PATIENCE_S)  # So that a busy machine proves nothing.
     with disk_thread(lambda writes: None, None, lambda: 0.0) as thread:
         thread.submit(write(1))  # Nothing is known of the disk yet.
         assert wait_for(thread, 1) == [1]
@@ -211,7 +241,7 @@ def test_a_small_write_to_a_brisk_disk_is_durable_when_it_is_submitted(monkeypat
 
 
 def test_a_slow_disk_is_not_awaited_nor_a_large_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "AWAIT_MS", 1_000.0 * PATIENCE_S)
+    monkeypatch.setattr(diskthread, "AWAIT_MS", 1_000.0 * PATIENCE_S)
     clock = iter(range(0, 10**9, 2 * 1_000 * PATIENCE_S))
     gated = GatedDisk()
     with disk_thread(gated.write, None, lambda: float(next(clock))) as thread:
@@ -224,7 +254,7 @@ def test_a_slow_disk_is_not_awaited_nor_a_large_write(monkeypatch: pytest.Monkey
         thread.submit(write(1))
         gated.gate.release()
         assert wait_for(thread, 1) == [1]
-        data = bytes(disk.SMALL_BYTES_MAX + 1)
+        data = bytes(diskthread.SMALL_BYTES_MAX + 1)
         thread.submit(Write(2, 1, entries=[Entry(1, 1, EntryKind.COMMAND, 0, data)]))
         assert thread.completed() == [], "it waited for the gate that nobody has opened"
         gated.gate.release()
@@ -239,3 +269,41 @@ def test_who_waited_in_vain_hears_of_it_later() -> None:
             assert thread.completed() == []
             gated.gate.release()
             assert wait_for(thread, 1) == [number]
+
+
+def test_what_is_asked_of_snapshots_is_done_behind_the_writes_before_it_and_told() -> None:
+    order: list[str] = []
+    snapshot = Snapshot(EntryId(1, 1), 0, Membership(("n1",)), 1, b"sum")
+    piece = InstallSnapshot(1, snapshot, 0, b"x")
+    with disk_thread(lambda writes: order.append("write")) as thread:
+        thread.submit(write(1))
+        thread.receive(piece)
+        thread.fetch("n2", piece)
+        thread.save(Draft(snapshot.last, 0, snapshot.membership), iter([b"a", b"b"]))
+        news: list[Any] = []
+        while len(news) < 3:
+            assert readable(thread), f"nobody woke us: {news}"
+            thread.completed()
+            news += thread.news()
+        assert [each[0] for each in news] == ["receive", "fetch", "save"]
+        assert news[2][2] == [b"a", b"b"]
+        assert order == ["write"]
+        assert list(thread.pieces(snapshot)) == [b"sum"]
+        assert not readable(thread, 0), "nothing to tell, nothing to read"
+
+
+def test_a_failure_of_a_snapshot_ends_everything() -> None:
+    """A disk that can't keep a snapshot can't be trusted with a log either."""
+
+    class Broken(Store):
+        def receive(self, piece: InstallSnapshot) -> None:
+            raise StorageError("the disk is full")
+
+    thread = DiskThread(Broken(lambda writes: None))
+    try:
+        thread.receive(InstallSnapshot(1, Snapshot(EntryId(1, 1), 0, Membership(("n1",)), 1, b""), 0, b"x"))
+        assert readable(thread)
+        with pytest.raises(StorageError, match="the disk is full"):
+            thread.completed()
+    finally:
+        thread.close()

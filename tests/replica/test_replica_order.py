@@ -6,19 +6,23 @@ import msgspec
 import pytest
 from virtual_cluster import VirtualCluster, VirtualNode
 
-from zraft.raft.messages import Heartbeat
+from zraft.raft.messages import Heartbeat, InstallSnapshot
 from zraft.raft.ready import Note, ReadReady, Ready, RoleChange, Write
-from zraft.raft.types import EntryKind, Role
+from zraft.raft.types import EntryId, EntryKind, Membership, Role, Snapshot
 
 EFFECT = {
     "sends": "send",
     "write": "submit",
+    "pieces": "receive",
+    "install": "install",
     "committed": "apply",
     "reads": "confirmed",
     "notes": "line",
     "role_change": "role",
 }
 """By which effect each field of a Ready shows."""
+
+SNAPSHOT = Snapshot(EntryId(1, 1), 0, Membership(("n1",)), 1, b"")
 
 
 @pytest.fixture
@@ -29,6 +33,7 @@ def leader() -> VirtualNode:
     replica = leader.replica
     assert replica.raft.propose(EntryKind.TICK, b"", cluster.now) is not None
     replica.serving.confirmed = lambda reads: reads and leader.effects.append(("confirmed", reads))  # type: ignore[method-assign]
+    replica._compaction.install = lambda snapshot: leader.effects.append(("install", snapshot))  # type: ignore[method-assign]
     replica.raft.applied = lambda index: leader.effects.append(("applied", index))  # type: ignore[method-assign]
     replica._log = lambda *line: leader.effects.append(("line", line))
     leader.publisher._emit = lambda event: leader.effects.append((event.kind, event))
@@ -42,6 +47,8 @@ def everything(leader: VirtualNode) -> dict[str, Any]:
     return {
         "sends": [("n9", Heartbeat(raft.term, 0, 1))],
         "write": Write(raft._writes.next_id, raft.term, entries=[raft.log.entry(raft.log.last_index)]),
+        "pieces": [InstallSnapshot(raft.term, SNAPSHOT, 0, b"x")],
+        "install": SNAPSHOT,
         "committed": [raft.log.entry(raft.log.last_index)],
         "reads": [ReadReady(1, 1)],
         "notes": [Note("leader_reset", {"leader": "n9"})],
@@ -50,7 +57,16 @@ def everything(leader: VirtualNode) -> dict[str, Any]:
 
 
 def nothing() -> dict[str, Any]:
-    return {"sends": [], "write": None, "committed": [], "reads": [], "notes": [], "role_change": None}
+    return {
+        "sends": [],
+        "write": None,
+        "pieces": [],
+        "install": None,
+        "committed": [],
+        "reads": [],
+        "notes": [],
+        "role_change": None,
+    }
 
 
 def shown(leader: VirtualNode) -> list[str]:

@@ -24,8 +24,9 @@ from zraft.machines.sessions import Machines, Result
 from zraft.raft.messages import Message
 from zraft.raft.state import Settings
 from zraft.raft.types import Entry, Index, Membership, NodeId, Role, Term
-from zraft.replica import Recovered, Replica, World
+from zraft.replica import Replica, World
 from zraft.requests import Batch, Commands, OpenSession, Outcome, Queries, Reply, Status
+from zraft.storage.starting import start_from
 from zraft.storage.wal import Storage
 
 sys.path.append(str(Path(__file__).parents[1] / "storage"))
@@ -84,7 +85,7 @@ class VirtualNode:
         self.publisher = Publisher("c", self.id, self.boot_id, lambda: 0, self.events.append)
         self.replica = Replica(
             Settings(self.id, storage.disk_id, *ELECTION_MS, HEARTBEAT_MS),
-            Recovered(storage.recovered.hard_state, storage.recovered.entries),
+            start_from(storage, self.machines.restore, lambda line: self.lines.append(("ERROR", line))),
             Membership(tuple(cluster.ids)),
             world=World(Clock(cluster), Random(cluster.random.getrandbits(64)), Link(self), self.disk, self.guard),
             machines=self.machines,
@@ -93,6 +94,7 @@ class VirtualNode:
             publisher=self.publisher,
             host=self,
             log=lambda level, line: self.lines.append((level, line)),
+            snapshot_bytes=cluster.snapshot_bytes,
         )
         self.up = True
         self.replica.turn()
@@ -171,12 +173,20 @@ class VirtualCluster:
         Of all randomness.
     mount
         Makes the machines that a node has besides the key-value store.
+    snapshot_bytes
+        How much a log grows before a node takes a snapshot; by default, none ever does.
     """
 
     def __init__(
-        self, count: int = 3, seed: int = 0, *, mount: Callable[[], Mapping[str, StateMachine]] = dict
+        self,
+        count: int = 3,
+        seed: int = 0,
+        *,
+        mount: Callable[[], Mapping[str, StateMachine]] = dict,
+        snapshot_bytes: int = 1 << 30,
     ) -> None:
         self.mount = mount
+        self.snapshot_bytes = snapshot_bytes
         self.now = 1_000.0
         self.random = Random(seed)
         self.ids = [f"n{number}" for number in range(1, count + 1)]

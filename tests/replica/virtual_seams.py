@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zraft.errors import StorageError
 from zraft.raft.messages import (
     AppendEntriesResponse,
+    InstallSnapshot,
     Message,
     PreVote,
     PreVoteResponse,
@@ -14,8 +16,9 @@ from zraft.raft.messages import (
     RequestVoteResponse,
 )
 from zraft.raft.ready import Write
-from zraft.raft.types import HardState, Index, NodeId
+from zraft.raft.types import HardState, Index, NodeId, Snapshot
 from zraft.requests import Reply
+from zraft.seams import DiskNews, Draft
 from zraft.storage.wal import Storage
 
 if TYPE_CHECKING:
@@ -85,17 +88,41 @@ class Disk:
         self.stalled = False
         self.failure: StorageError | None = None
         self.hard_state: HardState = storage.recovered.hard_state
-        self.last_index: Index = storage.recovered.entries[-1].index if storage.recovered.entries else 0
-        self._queue: list[Write] = []
+        self.last_index: Index = (
+            storage.recovered.entries[-1].index if storage.recovered.entries else storage.recovered.base.index
+        )
+        self._queue: list[Write | Callable[[], None]] = []
         self._synced_at: float | None = None
         self._durable: list[int] = []
+        self._news: list[DiskNews] = []
+
+    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
+        self._node.effects.append(("save", draft))
+        self._put(lambda: self.storage.save(draft, pieces))
+
+    def receive(self, piece: InstallSnapshot) -> None:
+        self._node.effects.append(("receive", piece))
+        self._put(lambda: self.storage.receive(piece))
+
+    def fetch(self, target: NodeId, wanted: InstallSnapshot) -> None:
+        self._put(lambda: self.storage.fetch(target, wanted))
+
+    def news(self) -> list[DiskNews]:
+        news, self._news = self._news, []
+        return news
+
+    def pieces(self, snapshot: Snapshot) -> Iterator[bytes]:
+        return self.storage.pieces(snapshot)
 
     def submit(self, write: Write) -> None:
         self._node.effects.append(("submit", write))
         if not self._queue and not write.touches_disk:
             self._durable.append(write.id)
             return
-        self._queue.append(write)
+        self._put(write)
+
+    def _put(self, job: Write | Callable[[], None]) -> None:
+        self._queue.append(job)
         if self._synced_at is None:
             self._synced_at = self._node.cluster.now + SYNC_MS
 
@@ -108,7 +135,7 @@ class Disk:
     @property
     def due(self) -> float | None:
         """When it has something to tell."""
-        if self._durable or self.failure:
+        if self._durable or self._news or self.failure:
             return self._node.cluster.now
         return None if self.stalled else self._synced_at
 
@@ -117,12 +144,24 @@ class Disk:
         if self.stalled or self._synced_at is None or self._synced_at > self._node.cluster.now:
             return
         self._synced_at = None
-        batch, self._queue = self._queue, []
+        queue, self._queue = self._queue, []
+        for job in queue:
+            if isinstance(job, Write):
+                self._write(job)
+            else:
+                job()
+        while self.storage.prepare():
+            pass
+        self._news += self.storage.take_news()
+
+    def _write(self, *batch: Write) -> None:
         self.storage.write(batch)
         for write in batch:
             self.hard_state = write.hard_state or self.hard_state
             if write.truncate_from is not None:
                 self.last_index = write.truncate_from - 1
+            if write.begins_after is not None:
+                self.last_index = max(self.last_index, write.begins_after.last.index)
             if write.entries:
                 self.last_index = write.entries[-1].index
             self._durable.append(write.id)

@@ -77,7 +77,7 @@ class CrashFile:
 
 
 class CrashFS:
-    """The FileSystem seam in memory; one flat directory."""
+    """The FileSystem seam in memory; directories exist as soon as a name has them."""
 
     def __init__(self) -> None:
         self.visible: dict[str, Inode] = {}
@@ -91,6 +91,8 @@ class CrashFS:
         self.crash_at: int | None = None
         self.fail: dict[str, int] = {}
         """By operation, the error number with which it fails, once."""
+        self.directories: set[str] = set()
+        """Made by name; they outlast everything."""
         self.open_files = 0
         self.locked_by_another = False
 
@@ -112,14 +114,17 @@ class CrashFS:
         return CrashFile(self, self.visible[path], path)
 
     def list(self, path: str = "") -> list[str]:
-        assert path == ""
-        return sorted(self.visible)
+        under = f"{path}/" if path else ""
+        names = (name.removeprefix(under) for name in self.visible if name.startswith(under))
+        return sorted({name.partition("/")[0] for name in names} | (self.directories if not path else set()))
 
     def exists(self, path: str) -> bool:
-        return path in self.visible
+        return path in self.visible or path in self.directories
 
     def mkdir(self, path: str) -> None:
         self.maybe_fail("mkdir", path)
+        if path:
+            self.directories.add(path)
 
     def rename(self, source: str, target: str) -> None:
         with self.operation("rename", target):
@@ -131,8 +136,10 @@ class CrashFS:
 
     def sync_directory(self, path: str = "") -> None:
         with self.operation("sync_directory", path):
-            self.durable = dict(self.visible)
-            self.unsynced.clear()
+            here = [names for names in self.unsynced if all(os.path.dirname(name) == path for name in names)]
+            for names in here:
+                _apply(self.durable, names)
+            self.unsynced = [names for names in self.unsynced if names not in here]
 
     def lock(self, path: str) -> bool:
         if path not in self.visible:
@@ -152,6 +159,7 @@ class CrashFS:
         fs.visible = {name: twin(inode) for name, inode in self.visible.items()}
         fs.durable = {name: twin(inode) for name, inode in self.durable.items()}
         fs.unsynced = [{name: inode and twin(inode) for name, inode in names.items()} for names in self.unsynced]
+        fs.directories = set(self.directories)
         return fs
 
     def after_power_loss(self, variant: str, seed: int = 0) -> "CrashFS":
@@ -165,6 +173,7 @@ class CrashFS:
         contents = {id(inode): Inode(_content(inode, variant, rng)) for inode in names.values()}
         fs.visible = {name: contents[id(inode)] for name, inode in names.items()}
         fs.durable = dict(fs.visible)
+        fs.directories = set(self.directories)
         return fs
 
     @contextmanager

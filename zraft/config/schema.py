@@ -71,6 +71,8 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     directory: str = "data"
     """Each node has its own directory, named like it, in this one."""
     segment_bytes: Annotated[int, msgspec.Meta(ge=1 << 16, le=1 << 30)] = 16 << 20
+    snapshot_bytes: Annotated[int, msgspec.Meta(ge=1 << 10, le=1 << 40)] = 16 << 20
+    """How much the log grows, at the least, before a snapshot takes the place of what is before."""
 
 
 class Hooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

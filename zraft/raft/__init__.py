@@ -14,10 +14,10 @@ The files, in the order in which to read them
 
 `types` and `messages` are the nouns, and what nodes say to each other. `ready` is what the core wants done. Then the
 small machines, each one idea: `quorum` (what a majority has reached), `membership` (who belongs), `changes` (who is to
-belong), `log`, `writes` (what is on its way to the disk), `progress` (what a leader knows of one follower), `reads`. `state`
-holds what every role shares; `follower`, `candidate` and `leader` are the roles, and a leader has two helpers, `roster`
-(who takes part) and `handover` (leadership given away on purpose). `voter` answers whoever asks for a vote, and `core`
-moves a node from role to role. `invariants` says what must be true of it all, and `describe` how it reads. The histories in ``tests/raft/scenarios`` show each
+belong), `log`, `snapshots`, `writes` (what is on its way to the disk), `progress` (what a leader knows of one follower),
+`reads`. `state` holds what every role shares; `follower`, `candidate` and `leader` are the roles, and a leader has two
+helpers, `roster` (who takes part) and `handover` (leadership given away on purpose). `voter` answers whoever asks for a vote,
+`terms` is the gate that every message passes, and `core` moves a node from role to role. `invariants` says what must be true of it all, and `describe` how it reads. The histories in ``tests/raft/scenarios`` show each
 rule below at work, line by line.
 
 Nothing in this package opens a socket or a file, looks at a clock or throws dice of its own. Messages and the time
@@ -37,7 +37,7 @@ Terms, and the one gate
 =======================
 
 Time is cut into terms, numbered upwards. Each has at most one leader; some have none. Every message bears the term of
-its sender, and `core.Raft.step` looks at it before any role sees the message. Is it newer than ours? We take that
+its sender, and `terms.TermGate` looks at it before any role sees the message. Is it newer than ours? We take that
 term and follow, whatever we were: somebody knows more than we do. Is it older? We say which term it is, and do
 nothing else. So within a role no code needs to ask whether a message is out of date.
 
@@ -151,6 +151,20 @@ everything for a while, and to anybody when its own disk stalls, since its heart
 its disk must do is ever done (`handover`). A node of priority 0 votes and leaves it to others to lead, unless it alone
 holds what may be committed: then it leads for as long as it takes to bring another up to date.
 
+Snapshots
+=========
+
+A log that is kept whole grows for ever, and a start replays all of it. What has been applied can be said more briefly: by the
+state that it led to. So now and then each node, by itself, writes its state down as a *snapshot*, and forgets the entries that
+it stands for (paper §7, `snapshots`, `Log.compact`). It names the last of them, so that what follows can be matched with it, and
+holds the membership in force there, half a change too. Two are kept, and the log from the older one on.
+
+A leader whose log begins behind what a follower lacks sends that follower its newest snapshot, in pieces, each when the one
+before has arrived (`InstallSnapshot`, `Progress`). The follower's log begins anew behind it (`State.install`): but not if it
+holds the snapshot's very last entry, for then it holds all that the snapshot stands for, and perhaps more that it has
+acknowledged. What a snapshot stands for is committed; so a message that begins before it is no conflict
+(`follower.Follower._append`), and no term that was compacted away is ever taken for that of a missing entry (`Log.term_at`).
+
 Disks that lose everything
 ==========================
 
@@ -158,7 +172,7 @@ All proofs above assume that a node remembers its promises. One whose data direc
 name with an empty memory; it might vote twice, and it has acknowledged entries that it no longer holds. So each
 directory has a number of its own, its `disk_id`, which every answer bears, and the membership registers the number
 under which the leader has met each node. Whoever comes with another one counts for nothing: no vote, no
-acknowledgement, no answer to a round (`core.Raft._comes_from_lost_data`, `Leader._counts`). The lost node cannot know
+acknowledgement, no answer to a round (`terms.TermGate.comes_from_lost_data`, `Leader._counts`). The lost node cannot know
 that it is one; but it knows that its log does not name its own directory, and then it stands for no election, and
 votes only for a candidate whose log is empty, or names that directory (`State.may_stand`, `State.may_vote_for`). It comes
 back in by a change that renews it: it begins anew, as a learner.
@@ -170,7 +184,6 @@ directories only; whoever holds any is therefore known.
 What is left out
 ================
 
-- *Snapshots.* The log is kept whole, so a start replays all of it. `Log.base` is where a snapshot would end.
 - *Changes of membership from outside.* The core makes them (`Raft.change_membership`); no command asks for one yet.
 - *A bootstrap that survives anything.* If a node loses its data before the rest of a majority has heard that it was
   registered, the blank ones cannot tell themselves from a fresh cluster. And if the first leader is gone for good

@@ -50,13 +50,13 @@ class Write(msgspec.Struct, frozen=True):
     """The new term and vote, when either changed."""
     truncate_from: Index | None = None
     """Entries from this index on are gone: they conflicted with the leader's (paper §5.3)."""
-    begins_after: Snapshot | None = None
-    """The log begins right behind the end of this snapshot, which is durable: what lies before is needed no more. If the
-    disk's log ends before that, all of it goes."""
     entries: list[Entry] = []
     """New entries, without a gap, the first right behind what is left."""
     responses: list[tuple[NodeId, Message]] = []
     """Messages that promise what this write, or an earlier one, makes durable."""
+    begins_after: Snapshot | None = None
+    """The log begins right behind the end of this snapshot, which is durable: what lies before is needed no more. If the
+    disk's log ends before that, all of it goes."""
 
     @property
     def touches_disk(self) -> bool:

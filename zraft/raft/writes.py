@@ -64,7 +64,7 @@ class Writes:
         news = entries or hard_state is not None or truncate_from is not None or begins_after is not None
         if not news and not (responses and self._in_flight):
             return None
-        write = Write(self.next_id, standing.term, hard_state, truncate_from, begins_after, entries, responses)
+        write = Write(self.next_id, standing.term, hard_state, truncate_from, entries, responses, begins_after)
         self.next_id += 1
         last = entries[-1].index if entries else 0
         self._in_flight.append(_InFlight(write.id, hard_state, truncate_from, last, now))

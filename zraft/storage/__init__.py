@@ -3,7 +3,7 @@
 A node may answer a vote or acknowledge an entry only once the disk holds it (paper figure 2, "persistent state"). This
 package keeps that state: term and vote, the log, and where the log begins after a snapshot. `Storage` writes it and
 `recovery` reads it back; both see the disk through the `FileSystem` seam, so that a simulator can lose power between
-any two operations and run this very code. Read `records`, then `replay`, `recovery`, `segments` and `wal`.
+any two operations and run this very code. Read `records`, then `replay`, `recovery`, `segments`, `wal` and `snapshots`.
 
 Three rules carry everything else:
 
@@ -27,7 +27,7 @@ The data directory (mode 0700) belongs to the log, and to the node's event file 
     lock                    flock of the process that uses the directory; holds its process id in decimal
     0000000000000001.wal    segments (mode 0600), named by their serial number in 16 decimal digits or more
     0000000000000002.wal
-    snapshots/              reserved for snapshots
+    snapshots/              two snapshots, named by index in 16 digits or more and term: 0000000000000400-3.snap
     events/                 the event file: see `zraft.eventfile`; the log neither reads nor needs it
 
 A serial number is never used again, not for a recycled file either: recycling is renaming to a new number. Names are
@@ -136,6 +136,31 @@ so no older segment is needed for either. Records mean, in their order:
 - *truncate*: the index is above the snapshot_mark's and at most one behind the last entry.
 - *snapshot_mark*: never goes back. A log that holds its very entry keeps what is behind it; any other is dropped whole
   (paper §7).
+
+Snapshot
+--------
+
+A file holds one snapshot. It is written under another name (``.part``), synced, renamed, and the directory synced: only then
+it counts, and only then the log may begin behind it. What is found damaged gets ``.damaged`` behind its name, and the one
+before it stands in: the log keeps what every kept snapshot needs.
+
+====== ======== ===================================================================================
+offset bytes    what
+====== ======== ===================================================================================
+0      8        magic, ``zraftsnp``
+8      4        format version: 1
+12     4        CRC over all that stands before the data, with this field zero
+16     8        cluster id
+24     8        term of the last entry that it stands for
+32     8        index of that entry
+40     8        cluster time of that entry, in milliseconds
+48     8        size of the data
+56     32       SHA-256 of the data
+88     4        length of the membership
+92     420      zero; reserved
+512             the membership in force at that entry, a msgpack map; padded with zeros to a sector
+                boundary, where the data begins
+====== ======== ===================================================================================
 
 What recovery cannot tell
 =========================

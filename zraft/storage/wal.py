@@ -1,20 +1,23 @@
 """The write-ahead log: opened once, then one write and one sync for each turn of the node's loop."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
 import msgspec
 
 from zraft.errors import ConfigError, StorageError
+from zraft.raft.messages import InstallSnapshot
 from zraft.raft.ready import Write
-from zraft.raft.types import HardState, Index, NodeId
-from zraft.seams import File, FileSystem
+from zraft.raft.types import HardState, Index, NodeId, Snapshot
+from zraft.seams import DiskNews, Draft, File, FileSystem
 from zraft.storage import failures
 from zraft.storage.header import BLOCK_BYTES, Header, encode
 from zraft.storage.records import SnapshotMark, Truncate, Value, encode_turn
 from zraft.storage.recovery import Beginning, Found, Recovery, beginning, in_force
 from zraft.storage.replay import Recovered
 from zraft.storage.segments import LOCK_NAME, NextSegment, SegmentStart, segment_name
+from zraft.storage.snapshothead import encode_membership
+from zraft.storage.snapshots import SnapshotFiles
 
 
 class Storage:
@@ -24,6 +27,8 @@ class Storage:
     ----------
     disk_id : str
         The data directory's own name, minted once.
+    node : str
+        Whose it is.
     recovered : Recovered
         What the directory held when it was opened.
     segments : list of SegmentStart
@@ -32,6 +37,7 @@ class Storage:
 
     def __init__(self, fs: FileSystem, identity: Header, segment_bytes: int) -> None:
         self.disk_id = identity.disk_id
+        self.node = identity.node
         self.recovered = Recovered(identity.disk_id, blank=True)
         self.segments: list[SegmentStart] = []
         self._fs = fs
@@ -53,8 +59,12 @@ class Storage:
         """The index that the next entry written must have."""
         self._next = NextSegment(fs, 1, segment_bytes)
         """The segment that comes after the one in use; set by `_begin_segment`, made by `prepare`."""
+        self._superfluous: list[int] = []
+        """Segments that the log needs no more, oldest first; removed by `prepare`."""
         self._failure: StorageError | None = None
         """The first failure; from then on nothing is written and every call raises it."""
+        self.snapshots = SnapshotFiles(fs, identity.cluster_id)
+        """The snapshots beside the log; for the thread that writes, like everything here."""
 
     @classmethod
     def open(
@@ -98,6 +108,7 @@ class Storage:
         try:
             with failures.spoken_of("write", str(fs)):
                 storage._start(found)
+                storage.snapshots.open()
         except StorageError:
             storage.close()
             raise
@@ -114,7 +125,7 @@ class Storage:
         self._raise_failure()
         values: list[Value] = []
         next_index = lowest_index = self._next_index
-        hard_state = self._hard_state
+        hard_state, mark = self._hard_state, self._mark
         for write in writes:
             if write.truncate_from is not None:
                 assert write.truncate_from <= next_index, (
@@ -123,6 +134,10 @@ class Storage:
                 next_index = write.truncate_from
                 lowest_index = min(lowest_index, next_index)
                 values.append(Truncate(next_index))
+            if write.begins_after is not None:
+                mark = _mark_of(write.begins_after)
+                next_index = max(next_index, mark.last.index + 1)
+                values.append(mark)
             if write.entries:
                 first, last = write.entries[0].index, write.entries[-1].index
                 assert first == next_index, f"a gap in the log: {first} where {next_index} is due"
@@ -142,17 +157,62 @@ class Storage:
         self._next_index, self._hard_state = next_index, hard_state
         if lowest_index < self.segments[-1].first_index:
             self.segments[-1] = SegmentStart(self._serial, lowest_index)
+        if mark is not self._mark:
+            self._mark = mark
+            self._begins_after(next(each.begins_after for each in reversed(writes) if each.begins_after is not None))
+
+    def _begins_after(self, snapshot: Snapshot) -> None:
+        """Take note of what is needed no more now that the log begins behind `snapshot`, durably."""
+        self.snapshots.drop_before(snapshot)
+        while len(self.segments) > 1 and self.segments[1].first_index <= snapshot.last.index + 1:
+            self._superfluous.append(self.segments.pop(0).serial)
 
     def prepare(self) -> bool:
-        """Do a bit of work, about a millisecond, for the segment to come; True while there is more to do.
+        """Do a bit of work, about a millisecond; True while there is more to do.
 
-        Whoever writes calls it between writes; what it has not done when the segment is due is done then, in one go.
+        First for the segment to come: whoever writes calls this between writes, and what is not done when the segment is due
+        is done then, in one go. Then for the snapshot that is being written, and to remove what is needed no more.
         """
         self._raise_failure()
         try:
-            return self._next.step()
+            return self._next.step() or self._remove_one() or self.snapshots.step()
         except OSError as error:
             raise self._latch("prepare a segment in", error) from error
+
+    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
+        """Begin to write a snapshot; `prepare` goes on with it."""
+        self._beside(lambda: self.snapshots.save(draft, pieces))
+
+    def receive(self, piece: InstallSnapshot) -> None:
+        """Take a piece of the leader's snapshot."""
+        self._beside(lambda: self.snapshots.receive(piece))
+
+    def fetch(self, target: NodeId, wanted: InstallSnapshot) -> None:
+        """Read a piece of a snapshot for a follower."""
+        self._beside(lambda: self.snapshots.fetch(target, wanted))
+
+    def take_news(self) -> list[DiskNews]:
+        """Return what has become of snapshots since the last call."""
+        return self.snapshots.take_news()
+
+    def pieces(self, snapshot: Snapshot) -> Iterator[bytes]:
+        """Yield the bytes of a snapshot that is kept; safe in another thread."""
+        return self.snapshots.pieces(snapshot)
+
+    def _beside(self, act: Callable[[], None]) -> None:
+        self._raise_failure()
+        try:
+            act()
+        except OSError as error:
+            raise self._latch("keep a snapshot in", error) from error
+
+    def _remove_one(self) -> bool:
+        """Remove a segment that is needed no more; the oldest first, so that what a crash leaves is a whole chain."""
+        if not self._superfluous:
+            return False
+        self._fs.unlink(segment_name(self._superfluous.pop(0)))
+        self._fs.sync_directory()
+        return True
 
     def close(self) -> None:
         """Let go of the files; everything written is durable already."""
@@ -160,6 +220,7 @@ class Storage:
             self._file.close()
             self._file = None
         self._next.close()
+        self.snapshots.close()
         self._failure = self._failure or StorageError(f"{self._fs}: closed")
 
     def _start(self, found: Found) -> None:
@@ -249,6 +310,10 @@ class Storage:
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise StorageError(str(self._failure))
+
+
+def _mark_of(snapshot: Snapshot) -> SnapshotMark:
+    return SnapshotMark(snapshot.last, snapshot.time_ms, encode_membership(snapshot.membership))
 
 
 def _take(fs: FileSystem) -> None:

@@ -1,0 +1,55 @@
+"""What a node is put together from, by its configuration."""
+
+import secrets
+
+from loguru import logger
+
+from zraft import logs, particulars
+from zraft.config import Config
+from zraft.disk import OsFileSystem
+from zraft.machines.machine import StateMachine
+from zraft.machines.sessions import Machines
+from zraft.raft.state import Settings
+from zraft.raft.types import NodeId, Recovered
+from zraft.seams import Clock
+from zraft.storage.starting import start_from
+from zraft.storage.wal import Storage
+
+
+def open_storage(config: Config, node_id: NodeId) -> Storage:
+    """Take and read the node's data directory; raises as `Storage.open` does."""
+    return Storage.open(
+        OsFileSystem(config.data_directory(node_id)),
+        cluster_id=config.cluster_id,
+        node=node_id,
+        segment_bytes=config.storage.segment_bytes,
+        new_disk_id=lambda: secrets.token_hex(16),
+        progress=logger.info,
+    )
+
+
+def core_settings(config: Config, node_id: NodeId, disk_id: str, clock: Clock) -> Settings:
+    """Return what the core is told of itself."""
+    return Settings(
+        id=node_id,
+        disk_id=disk_id,
+        election_timeout_lower_ms=config.election.timeout_lower_ms,
+        election_timeout_upper_ms=config.election.timeout_upper_ms,
+        heartbeat_interval_ms=config.heartbeat.interval_ms,
+        wall_ms_at_zero=clock.wall_ms() - int(clock.now_ms()),
+    )
+
+
+def recover(config: Config, storage: Storage, mounted: dict[str, StateMachine]) -> tuple[Machines, Recovered]:
+    """Return the replicated state as the newest snapshot has it, and what the core starts from; raises as `start_from`."""
+    kind: type[Machines] = Machines
+    if logs.shows("DEBUG"):
+        particulars.introduce(config, storage.node, storage)
+        kind = particulars.TalkativeMachines
+    machines = kind(
+        mounted,
+        ttl_ms=config.sessions.ttl_ms,
+        count_max=config.sessions.count_max,
+        on_failure=lambda name, error: logger.error("the machine {} failed: {!r}", name, error),
+    )
+    return machines, start_from(storage, machines.restore, logger.error)

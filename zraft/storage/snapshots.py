@@ -1,0 +1,261 @@
+"""Snapshot files: written beside, synced, renamed; read back whole to restore, or in pieces for a follower (paper §7).
+
+All of it happens on the thread that writes the log, between two writes and a piece at a time, so that no write waits long. A
+snapshot counts from the moment when its file has its name durably; whatever a crash leaves under another name is removed.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from zraft.errors import StorageError
+from zraft.raft.messages import CHUNK_BYTES_MAX, InstallSnapshot
+from zraft.raft.types import EntryId, NodeId, Snapshot
+from zraft.seams import DiskNews, Draft, Fetched, File, FileSystem, Saved, Stored
+from zraft.storage import snapshothead
+
+DIRECTORY = "snapshots"
+PIECE_BYTES = CHUNK_BYTES_MAX
+"""How much of a snapshot goes into one message."""
+SYNC_EVERY_BYTES = 1 << 20
+"""How much is written between two syncs: a whole snapshot at once would hold up the sync of a log write for as long."""
+_NAME = re.compile(r"([0-9]{16,20})-([1-9][0-9]{0,19})\.snap")
+
+
+def file_name(last: EntryId) -> str:
+    """Return the name of the snapshot that ends at `last`."""
+    return f"{last.index:016d}-{last.term}.snap"
+
+
+class SnapshotFiles:
+    """The snapshots of one data directory. Not for two threads at once.
+
+    Parameters
+    ----------
+    fs
+        The data directory.
+    cluster_id
+        Whose it is.
+    piece_bytes
+        How much of a snapshot goes into one message.
+
+    Attributes
+    ----------
+    kept : list of Snapshot
+        Those that are there, oldest first.
+    """
+
+    def __init__(self, fs: FileSystem, cluster_id: int, *, piece_bytes: int | None = None) -> None:
+        self.kept: list[Snapshot] = []
+        self._fs = fs
+        self._cluster_id = cluster_id
+        self._piece_bytes = piece_bytes or PIECE_BYTES
+        self._saving: tuple[_NewFile, Iterator[bytes]] | None = None
+        """The snapshot of the node's own that is being written, and what is left of it."""
+        self._arriving: tuple[Snapshot, _NewFile] | None = None
+        """The leader's, as far as it has come."""
+        self._news: list[DiskNews] = []
+        self._damaged: dict[str, str] = {}
+        """Files that can't be used, and why."""
+        self._superfluous: list[str] = []
+        """Files to remove."""
+
+    def __str__(self) -> str:
+        return f"{self._fs}/{DIRECTORY}"
+
+    def open(self) -> None:
+        """Find what is there; raises `StorageError` for another cluster's."""
+        names = self._fs.list(DIRECTORY) if self._fs.exists(DIRECTORY) else []
+        for name in names:
+            if name.endswith(".part"):
+                self._fs.unlink(f"{DIRECTORY}/{name}")
+            elif _NAME.fullmatch(name):
+                self._find(name)
+        self.kept.sort(key=lambda snapshot: snapshot.last.index)
+
+    def _find(self, name: str) -> None:
+        file = self._fs.open(f"{DIRECTORY}/{name}")
+        try:
+            cluster_id, snapshot = snapshothead.read(file)
+        except ValueError as error:
+            self._damaged[name] = str(error)
+            return
+        finally:
+            file.close()
+        if cluster_id != self._cluster_id:
+            raise StorageError(f"{self}/{name}: belongs to cluster {cluster_id:016x}; move it away")
+        if file_name(snapshot.last) == name:
+            self.kept.append(snapshot)
+        else:
+            self._damaged[name] = f"it is the snapshot of all up to entry {snapshot.last.index}"
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def is_intact(self, snapshot: Snapshot) -> bool:
+        """Whether the file holds what was written; reads all of it."""
+        digest = hashlib.sha256()
+        for piece in self.pieces(snapshot):
+            digest.update(piece)
+        return digest.digest() == snapshot.sha256
+
+    def pieces(self, snapshot: Snapshot) -> Iterator[bytes]:
+        """Yield the bytes of a snapshot that is kept, as they are."""
+        file, start = self._open(snapshot)
+        try:
+            for offset in range(0, snapshot.size, CHUNK_BYTES_MAX):
+                yield file.pread(min(CHUNK_BYTES_MAX, snapshot.size - offset), start + offset)
+        finally:
+            file.close()
+
+    def sift(self) -> dict[str, str]:
+        """Drop snapshots from `kept`, newest first, until one is intact; keep what is damaged aside, and say of each why."""
+        while self.kept and not self.is_intact(self.kept[-1]):
+            self._damaged[file_name(self.kept.pop().last)] = "its bytes are not those that were written"
+        for name in self._damaged:
+            self._fs.rename(f"{DIRECTORY}/{name}", f"{DIRECTORY}/{name}.damaged")
+        if self._damaged:
+            self._fs.sync_directory(DIRECTORY)
+        damaged, self._damaged = self._damaged, {}
+        return damaged
+
+    def fetch(self, target: NodeId, wanted: InstallSnapshot) -> None:
+        """Read a piece for a follower; `take_news` has it."""
+        message = None
+        if wanted.snapshot in self.kept:
+            file, start = self._open(wanted.snapshot)
+            try:
+                size = min(self._piece_bytes, wanted.snapshot.size - wanted.offset)
+                message = msgspec.structs.replace(wanted, data=file.pread(size, start + wanted.offset))
+            finally:
+                file.close()
+        self._news.append(Fetched(target, message, wanted.term))
+
+    def _open(self, snapshot: Snapshot) -> tuple[File, int]:
+        file = self._fs.open(f"{DIRECTORY}/{file_name(snapshot.last)}")
+        return file, snapshothead.data_offset(snapshot.membership)
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
+        """Begin to write a snapshot of the node's own; `step` goes on with it, and `take_news` tells of its end."""
+        assert self._saving is None, "two snapshots at a time"
+        self._saving = (_NewFile(self._fs, "saving.part", self._cluster_id, draft), iter(pieces))
+
+    def step(self) -> bool:
+        """Do the next bit of work, some milliseconds at most; True while there is more."""
+        if self._superfluous:
+            self._fs.unlink(self._superfluous.pop(0))
+            return True
+        if self._saving is None:
+            return False
+        file, pieces = self._saving
+        piece = next(pieces, None)
+        if piece is not None:
+            file.write(piece)
+            return True
+        self._saving = None
+        self._news.append(Saved(self._keep(file)))
+        return False
+
+    def receive(self, piece: InstallSnapshot) -> None:
+        """Take a piece of the leader's; `take_news` tells how much is there."""
+        snapshot = piece.snapshot
+        if piece.offset == 0:
+            self._drop_arriving()
+            draft = Draft(snapshot.last, snapshot.time_ms, snapshot.membership)
+            self._arriving = (snapshot, _NewFile(self._fs, "arriving.part", self._cluster_id, draft))
+        if self._arriving is None or self._arriving[0] != snapshot or self._arriving[1].size != piece.offset:
+            self._drop_arriving()
+            self._news.append(Stored(snapshot, 0))
+            return
+        file = self._arriving[1]
+        file.write(piece.data)
+        if file.size == snapshot.size:
+            self._arriving = None
+            if file.digest() == snapshot.sha256:
+                self._keep(file)
+            else:
+                file.drop()
+                self._news.append(Stored(snapshot, 0))
+                return
+        self._news.append(Stored(snapshot, file.size))
+
+    def _drop_arriving(self) -> None:
+        if self._arriving is not None:
+            self._arriving[1].drop()
+            self._arriving = None
+
+    def _keep(self, file: "_NewFile") -> Snapshot:
+        snapshot = file.finish()
+        if snapshot not in self.kept:
+            self.kept = sorted([*self.kept, snapshot], key=lambda each: each.last.index)
+        return snapshot
+
+    def drop_before(self, snapshot: Snapshot) -> None:
+        """Remove those that are older than `snapshot`, behind which the log begins; `step` does it."""
+        old = [each for each in self.kept if each.last.index < snapshot.last.index]
+        self.kept = self.kept[len(old) :]
+        self._superfluous += [f"{DIRECTORY}/{file_name(each.last)}" for each in old]
+
+    def take_news(self) -> list[DiskNews]:
+        """Return what has come to an end since the last call."""
+        news, self._news = self._news, []
+        return news
+
+    def close(self) -> None:
+        """Let go of the files; what is not whole is removed by the next `open`."""
+        for file in (self._saving and self._saving[0], self._arriving and self._arriving[1]):
+            if file is not None:
+                file.close()
+        self._saving = self._arriving = None
+
+
+class _NewFile:
+    """A snapshot file that has no name yet that counts."""
+
+    def __init__(self, fs: FileSystem, name: str, cluster_id: int, draft: Draft) -> None:
+        self.size = 0
+        """Bytes of data so far."""
+        self._fs = fs
+        self._path = f"{DIRECTORY}/{name}"
+        self._cluster_id = cluster_id
+        self._draft = draft
+        self._start = snapshothead.data_offset(draft.membership)
+        self._digest = hashlib.sha256()
+        self._unsynced = 0
+        if not fs.exists(DIRECTORY):
+            fs.mkdir(DIRECTORY)
+            fs.sync_directory()
+        self._file = fs.open(self._path, create=True)
+
+    def write(self, data: bytes) -> None:
+        self._file.pwritev([data], self._start + self.size)
+        self._digest.update(data)
+        self.size += len(data)
+        self._unsynced += len(data)
+        if self._unsynced >= SYNC_EVERY_BYTES:
+            self._file.datasync()
+            self._unsynced = 0
+
+    def digest(self) -> bytes:
+        return self._digest.digest()
+
+    def finish(self) -> Snapshot:
+        """Make it durable under the name that counts."""
+        draft = self._draft
+        snapshot = Snapshot(draft.last, draft.time_ms, draft.membership, self.size, self.digest())
+        self._file.pwritev([snapshothead.encode(self._cluster_id, snapshot)], 0)
+        self._file.datasync()
+        self._file.close()
+        self._fs.rename(self._path, f"{DIRECTORY}/{file_name(draft.last)}")
+        self._fs.sync_directory(DIRECTORY)
+        return snapshot
+
+    def drop(self) -> None:
+        self._file.close()
+        self._fs.unlink(self._path)
+
+    def close(self) -> None:
+        self._file.close()
