@@ -15,6 +15,8 @@ from zraft.raft.messages import (
     AppendEntriesResponse,
     Heartbeat,
     HeartbeatResponse,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     PreVote,
     PreVoteResponse,
     ReadIndex,
@@ -23,7 +25,7 @@ from zraft.raft.messages import (
     RequestVoteResponse,
     TimeoutNow,
 )
-from zraft.raft.types import Entry, EntryId, EntryKind
+from zraft.raft.types import Entry, EntryId, EntryKind, Membership, Snapshot
 from zraft.requests import (
     CALLS_MAX,
     CloseSession,
@@ -123,6 +125,8 @@ def peer_messages(cluster_id: int, source: str) -> list[list[bytes]]:
         TimeoutNow(1_000),
         ReadIndex(1_000, 77),
         ReadIndexResponse(1_000, 77, 900),
+        InstallSnapshot(1_000, Snapshot(EntryId(900, 900), 5, Membership(("n1",)), 9, b"sum"), 0, b"data"),
+        InstallSnapshotResponse(1_000, EntryId(900, 900), 4, "disk"),
     ]
     assert {type(message) for message in messages} == set(PEER_KINDS.values())
     return [Codec(cluster_id, source, NODE_BOOT).encode(message) for message in messages]
