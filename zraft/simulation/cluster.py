@@ -35,7 +35,7 @@ class Simulation:
     hits : Counter
         How often each kind of fault has happened.
     places : dict
-        Term and index at which each answer was given, by client and the request's id.
+        Term and index at which each answer was given, by client and body: one request may be answered twice, when it was repeated on its way.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -46,7 +46,7 @@ class Simulation:
         self.hits: Counter[str] = Counter()
         self.network = Network(self.timeline, plan, self.dice.of("net"), self.hits)
         self.witness = Witness(plan.digest_entries)
-        self.places: dict[tuple[bytes, int], tuple[Term, Index]] = {}
+        self.places: dict[tuple[bytes, bytes], tuple[Term, Index]] = {}
         self.ids = tuple(f"n{number}" for number in range(1, plan.nodes + plan.spare + 1))
         self.voters = self.ids[: plan.nodes]
         self.clients: list[bytes] = []

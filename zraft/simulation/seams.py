@@ -34,8 +34,9 @@ class Links:
         """Answer a client."""
         process = self._process
         process.witness.replied(process, client, reply)
-        process.cluster.places[client, reply.id] = process.machines.term, process.machines.index
-        self._network.send(process.id, client, process.codec.encode(reply))
+        frames = process.codec.encode(reply)
+        process.cluster.places[client, frames[1]] = process.machines.term, process.machines.index
+        self._network.send(process.id, client, frames)
 
 
 class WitnessedWrites:
