@@ -14,6 +14,9 @@ from zraft.raft.types import Index, NodeId
 
 BATCH_BYTES_MAX = 12 << 20
 """What one batch may hold, so that the entry it becomes always fits into one message between nodes."""
+SESSION_TTL_MS = 600_000
+SESSIONS_MAX = 10_000
+"""By how long and how many sessions are kept where no `SessionChange` has said so yet."""
 CALLS_MAX = 16_384
 """Commands in one batch, or queries in one request: a node works on them in one go, and must not miss its heartbeats."""
 
@@ -61,9 +64,17 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unkno
 
 
 class SessionChange(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
-    """The `data` of a SESSION entry: 0 registers a new session (numbered by its entry's index), else that one ends."""
+    """The `data` of a SESSION entry: 0 registers a new session (numbered by its entry's index), else that one ends.
+
+    Either way it says how long and how many sessions live from here on, as its leader was configured: what nodes replay must not
+    depend on how they are configured by then.
+    """
 
     closes: int = 0
+    ttl_ms: Annotated[int, msgspec.Meta(ge=1, le=(1 << 63) - 1)] = SESSION_TTL_MS
+    """How long a session lives without an entry of its own, in cluster time."""
+    count_max: Annotated[int, msgspec.Meta(ge=1, le=(1 << 63) - 1)] = SESSIONS_MAX
+    """How many there may be."""
 
 
 class Queries(msgspec.Struct, frozen=True, array_like=True):

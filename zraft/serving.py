@@ -27,7 +27,6 @@ from zraft.requests import (
     Outcome,
     Queries,
     Reply,
-    SessionChange,
     TransferRequest,
 )
 from zraft.seams import Network
@@ -118,10 +117,10 @@ class Serving:
             case Queries():
                 self._queries(client, request, now)
             case OpenSession():
-                self._propose(client, request.id, EntryKind.SESSION, _encode(SessionChange()), now)
+                self._session_change(client, request.id, 0, now)
             case CloseSession():
                 if request.session:
-                    self._propose(client, request.id, EntryKind.SESSION, _encode(SessionChange(request.session)), now)
+                    self._session_change(client, request.id, request.session, now)
                 else:
                     self._refuse(client, request.id, Outcome.INVALID, "no session has the number 0")
             case TransferRequest():
@@ -194,6 +193,9 @@ class Serving:
             self._refuse(client, request.id, Outcome.INVALID, f"no machine {batch.machine!r} is mounted")
             return
         self._propose(client, request.id, EntryKind.COMMAND, data, now, batch=batch)
+
+    def _session_change(self, client: bytes, request: int, closes: int, now: float) -> None:
+        self._propose(client, request, EntryKind.SESSION, _encode(self._machines.session_change(closes)), now)
 
     def _propose(
         self, client: bytes, request: int, kind: EntryKind, data: bytes, now: float, *, batch: Batch | None = None

@@ -137,7 +137,7 @@ def test_an_entry_id_comes_back_as_one() -> None:
 
 def test_a_batch_and_a_session_change_with_unknown_fields_are_none() -> None:
     """Two nodes that understood one entry differently would drift apart; so here nothing is passed over."""
-    for kind, fields in ((Batch, [1, 1, "kv", [], 0]), (SessionChange, [0, 0])):
+    for kind, fields in ((Batch, [1, 1, "kv", [], 0]), (SessionChange, [0, 1, 1, 0])):
         with pytest.raises(msgspec.ValidationError):
             msgspec.msgpack.decode(msgspec.msgpack.encode(fields), type=kind)
 

@@ -1,5 +1,7 @@
 """The key-value store against a plain dict, and against bytes that are no commands."""
 
+from random import Random
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -8,11 +10,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from zraft.errors import InvalidRequest
 from zraft.machines.kv import commands
-from zraft.machines.kv.commands import CompareAndSet, Delete, Deleted, Get, KeyValue, List, Put
+from zraft.machines.kv.commands import CompareAndSet, Delete, Deleted, Get, KeyValue, List, Put, SetLimits
 from zraft.machines.kv.store import KeyValueStore
-from zraft.machines.machine import Applied
+from zraft.machines.machine import Applied, Errand
 
 AT = Applied(1, 1, 0, 1, "n1", None)
+OWN = Applied(1, 1, 0, 0, "n1", None)
 KEY_LIST = [b"\x00", b"a", b"a\x00", b"aa", b"ab", b"b", b"\xff", b"\xffa", b"\xff\xff"]
 KEYS = st.sampled_from(KEY_LIST)
 VALUES = st.binary(max_size=1)
@@ -21,6 +24,12 @@ encode = commands.encode
 
 def put(store: KeyValueStore, key: bytes, value: bytes) -> int:
     return commands.decode_revision(store.apply(encode(Put(key, value)), AT))
+
+
+def limited(key_bytes_max: int = 4, value_bytes_max: int = 10) -> KeyValueStore:
+    store = KeyValueStore()
+    assert store.apply(encode(SetLimits(key_bytes_max, value_bytes_max)), OWN) == encode(None)
+    return store
 
 
 def entries(store: KeyValueStore, prefix: bytes = b"") -> list[KeyValue]:
@@ -144,7 +153,7 @@ def test_snapshots_and_listings_of_much_data_come_in_parts() -> None:
     [(b"", b"1", "empty"), (b"12345", b"1", "5 bytes"), (b"1", b"12345678901", "11 bytes")],
 )
 def test_a_key_or_value_beyond_the_limits_changes_nothing(key: bytes, value: bytes, says: str) -> None:
-    store = KeyValueStore(key_bytes_max=4, value_bytes_max=10)
+    store = limited()
     with pytest.raises(InvalidRequest, match=says):
         store.apply(encode(Put(key, value)), AT)
     assert (store.revision, entries(store)) == (0, [])
@@ -164,10 +173,46 @@ def test_a_key_or_value_beyond_the_limits_changes_nothing(key: bytes, value: byt
 def test_a_condition_beyond_the_limits_or_about_nothing_changes_nothing(
     key: bytes, expected: bytes | int | None, value: bytes | None, says: str
 ) -> None:
-    store = KeyValueStore(key_bytes_max=4, value_bytes_max=10)
+    store = limited()
     with pytest.raises(InvalidRequest, match=says):
         store.apply(encode(CompareAndSet(key, expected, value)), AT)
     assert (store.revision, entries(store)) == (0, [])
+
+
+def test_a_limit_that_falls_leaves_what_is_there_and_lets_it_shrink() -> None:
+    store = KeyValueStore()
+    put(store, b"12345", b"12345678901")
+    store.apply(encode(SetLimits(4, 10)), OWN)
+    assert [entry.key for entry in entries(store)] == [b"12345"]
+    with pytest.raises(InvalidRequest, match=r"5 bytes; the limit is 4 \(limits.key_bytes_max\)"):
+        put(store, b"12345", b"1")
+    assert commands.decode_deleted(store.apply(encode(Delete(b"12345")), AT)) == Deleted(True, 2)
+
+
+def test_limits_are_not_a_clients_to_set() -> None:
+    store = KeyValueStore()
+    with pytest.raises(InvalidRequest, match="limits are the leader's to propose"):
+        store.apply(encode(SetLimits(4, 10)), AT)
+    for command in ([3, 0, 1], [3, 1, 0], [3, 1], [3, 1, 1, 1]):
+        with pytest.raises(InvalidRequest, match="not a command of kv"):
+            store.apply(encode(command), OWN)
+    assert store.limits == KeyValueStore().limits
+
+
+def test_a_store_that_is_configured_otherwise_wants_its_limits_until_they_hold() -> None:
+    assert KeyValueStore().errand(Random(1)) is None
+    store = KeyValueStore(key_bytes_max=4, value_bytes_max=10)
+    assert put(store, b"12345", b"12345678901") == 1, "what is configured decides nothing by itself"
+    errand = store.errand(Random(1))
+    assert errand == Errand(0, encode(SetLimits(4, 10)))
+    store.apply(errand.command, OWN)
+    assert store.errand(Random(1)) is None
+    assert store.limits == SetLimits(4, 10)
+    restored = KeyValueStore(key_bytes_max=4, value_bytes_max=10)
+    restored.restore(store.snapshot())
+    assert restored.errand(Random(1)) is None
+    restored.restore(())
+    assert restored.errand(Random(1)) == errand
 
 
 def test_a_listing_of_before_there_was_a_limit_is_understood() -> None:
@@ -184,7 +229,7 @@ def test_bytes_that_are_no_command_are_refused(junk: bytes) -> None:
         except InvalidRequest:
             continue
         decoded = msgspec.msgpack.decode(junk)
-        assert decoded[0] in (0, 1, 2), f"taken for a command: {junk!r}"
+        assert decoded[0] in (0, 1, 2, 3), f"taken for a command: {junk!r}"
 
 
 def test_a_command_with_unknown_fields_is_refused_rather_than_understood_differently() -> None:
@@ -201,6 +246,7 @@ def test_describe_shows_commands_to_people() -> None:
     assert commands.describe(encode(CompareAndSet(b"a", None, bytes(9)))) == "set a=..(9 B) if missing"
     assert commands.describe(encode(CompareAndSet(b"a", b"12", None))) == "set a=nothing if ..(2 B)"
     assert commands.describe(encode(CompareAndSet(b"a", 7, None))) == "set a=nothing if of revision 7"
+    assert commands.describe(encode(SetLimits(4, 10))) == "limit keys to 4 B, values to 10 B"
     assert commands.describe(encode(Put(b"a\n\x1b[2J\xff", b""))) == r"put a\n\x1b[2J\xff=..(0 B)"
     assert commands.describe(encode(Delete(b"k" * 65))) == "delete " + "k" * 64 + ".."
 

@@ -73,7 +73,7 @@ def test_a_command_of_the_clusters_own_for_a_machine_that_is_not_mounted_stops_t
 
 
 def test_machines_that_want_something_are_asked_by_name_and_with_the_dice_given(node: Node) -> None:
-    assert list(node.machines.proactive) == ["eager"]
+    assert list(node.machines.proactive) == ["eager", "kv"]
     drawn = {node.machines.errand("eager", Random(seed)) for seed in range(30)}
     assert drawn == {Errand(5, b"%d" % number) for number in range(6)}
 

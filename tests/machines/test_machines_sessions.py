@@ -14,7 +14,7 @@ from zraft.machines.kv.store import KeyValueStore
 from zraft.machines.machine import Applied
 from zraft.machines.sessions import Machines, Result
 from zraft.raft.types import Ballot, Entry, EntryKind, Membership
-from zraft.requests import Answer, Batch, Outcome, SessionChange
+from zraft.requests import Answer, Batch, Outcome
 
 encode = msgspec.msgpack.encode
 TTL_MS = 1_000
@@ -70,7 +70,7 @@ class Node:
         return machines.apply(Entry(term, machines.index + 1, kind, machines.time_ms + after_ms, data))
 
     def register(self, *, after_ms: int = 0) -> int:
-        result = self.apply(EntryKind.SESSION, encode(SessionChange()), after_ms=after_ms)
+        result = self.apply(EntryKind.SESSION, encode(self.machines.session_change()), after_ms=after_ms)
         assert result.outcome == Outcome.DONE
         assert isinstance(result.value, int)
         return result.value
@@ -143,7 +143,8 @@ class AgainstAModel(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 5))
     def end(self, pick: int) -> None:
         number = sorted(self.newest)[pick] if pick < len(self.newest) else 999
-        assert self.node.apply(EntryKind.SESSION, encode(SessionChange(number))).outcome == Outcome.DONE
+        ending = encode(self.node.machines.session_change(number))
+        assert self.node.apply(EntryKind.SESSION, ending).outcome == Outcome.DONE
         self.used.pop(number, None)
 
     @rule(cut=st.integers(1, 50))
@@ -226,7 +227,8 @@ def test_a_node_without_memory_stops_instead_of_answering() -> None:
 def test_what_cannot_be_decoded_or_carried_out_is_invalid_and_changes_nothing() -> None:
     node = Node()
     session = node.register()
-    for data in (b"", b"\xc1", encode([1, 2]), encode([session, 1, "tally", [b"a"], "more"]), b"\x91" * 10_000):
+    batch = [session, 1, "tally", [b"a"], "more"]
+    for data in (b"", b"\xc1", encode([1, 0]), encode([1, 1, 0]), encode(batch), b"\x91" * 10_000):
         assert node.apply(EntryKind.COMMAND, data).outcome == Outcome.INVALID
         assert node.apply(EntryKind.SESSION, data).outcome == Outcome.INVALID
     assert node.batch(session, 1, b"a").value == done(b"1"), "the sequence was not used up"

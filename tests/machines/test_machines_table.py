@@ -1,4 +1,7 @@
-"""The table of sessions against a list that is searched from the front: time, count and bytes, and a snapshot at any point."""
+"""The table of sessions against a list that is searched from the front: time, count and bytes, and a snapshot at any point.
+
+What limits time and count changes now and then, as entries of the log may have it.
+"""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -6,9 +9,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from zraft.machines.sessions import Machines
 from zraft.machines.table import ANSWERS_BYTES_MAX, Session, Table
+from zraft.requests import SESSION_TTL_MS, SESSIONS_MAX
 
 TTL_MS, COUNT_MAX, BYTES_MAX = 100, 4, 10
 PICK = st.integers(0, COUNT_MAX)
+
+
+def table() -> Table:
+    made = Table(BYTES_MAX)
+    made.limit(TTL_MS, COUNT_MAX, 0)
+    return made
 
 
 class AgainstAList(RuleBasedStateMachine):
@@ -16,7 +26,8 @@ class AgainstAList(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = Table(TTL_MS, COUNT_MAX, BYTES_MAX)
+        self.table = table()
+        self.ttl_ms, self.count_max = TTL_MS, COUNT_MAX
         self.model: list[Session] = []
         self.now = 0
         self.number = 0
@@ -29,13 +40,23 @@ class AgainstAList(RuleBasedStateMachine):
     def let_time_pass(self, ms: int) -> None:
         self.now += ms
         self.table.expire(self.now)
-        self.model = [each for each in self.model if each.used_ms + TTL_MS >= self.now]
+        self.forget_the_idle()
+
+    def forget_the_idle(self) -> None:
+        self.model = [each for each in self.model if each.used_ms + self.ttl_ms >= self.now]
+
+    @rule(ttl_ms=st.integers(1, 2 * TTL_MS), count_max=st.integers(1, COUNT_MAX + 2))
+    def limit(self, ttl_ms: int, count_max: int) -> None:
+        self.ttl_ms, self.count_max = ttl_ms, count_max
+        self.table.limit(ttl_ms, count_max, self.now)
+        self.forget_the_idle()
+        self.model = self.model[-count_max:]
 
     @rule()
     def register(self) -> None:
         self.number += 1
         self.table.register(self.number, self.now)
-        self.model = [*self.model[-COUNT_MAX + 1 :], Session(self.number, self.now)]
+        self.model = [*self.model, Session(self.number, self.now)][-self.count_max :]
 
     @rule(pick=PICK, size=st.integers(0, BYTES_MAX + 3))
     def answer(self, pick: int, size: int) -> None:
@@ -58,16 +79,16 @@ class AgainstAList(RuleBasedStateMachine):
 
     @rule()
     def go_on_from_a_copy(self) -> None:
-        restored = Table(TTL_MS, COUNT_MAX, BYTES_MAX)
+        restored = table()
         restored.register(999, 0)
-        restored.restore(self.table.copy())
+        restored.restore(self.table.copy(), self.table.ttl_ms, self.table.count_max)
         self.table = restored
 
     @invariant()
     def same(self) -> None:
         assert list(self.table) == self.model
         assert len(self.table) == len(self.model)
-        assert self.table.next_expiry_ms == (self.model[0].used_ms + TTL_MS if self.model else None)
+        assert self.table.next_expiry_ms == (self.model[0].used_ms + self.ttl_ms if self.model else None)
 
 
 AgainstAList.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
@@ -76,4 +97,6 @@ TestAgainstAList = AgainstAList.TestCase
 
 def test_what_nodes_must_agree_on_is_no_option() -> None:
     """A node that kept fewer answers than others would apply what they only repeat."""
-    assert Machines({}).sessions._answers_bytes_max == ANSWERS_BYTES_MAX == 256 << 20
+    sessions = Machines({}, ttl_ms=1, count_max=1).sessions
+    assert sessions._answers_bytes_max == ANSWERS_BYTES_MAX == 256 << 20
+    assert (sessions.ttl_ms, sessions.count_max) == (SESSION_TTL_MS, SESSIONS_MAX) == (600_000, 10_000)

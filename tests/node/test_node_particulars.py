@@ -142,9 +142,9 @@ def test_sessions_are_told_of(lines: list[str]) -> None:
     def apply(index: int, kind: EntryKind, time_ms: int, change: SessionChange | None = None) -> None:
         machines.apply(Entry(1, index, kind, time_ms, msgspec.msgpack.encode(change) if change else b""))
 
-    apply(1, EntryKind.SESSION, 0, SessionChange())
-    apply(2, EntryKind.SESSION, 500, SessionChange())
-    apply(3, EntryKind.SESSION, 600, SessionChange(2))
+    apply(1, EntryKind.SESSION, 0, machines.session_change())
+    apply(2, EntryKind.SESSION, 500, machines.session_change())
+    apply(3, EntryKind.SESSION, 600, machines.session_change(2))
     apply(4, EntryKind.TICK, 1_000)
     apply(5, EntryKind.TICK, 1_001)
     assert lines == [

@@ -43,8 +43,10 @@ class Watched(Machines):
     """The replicated state, which tells what it applies."""
 
     def __init__(self, node: "VirtualNode") -> None:
-        self.store = KeyValueStore()
-        super().__init__({"kv": self.store, **node.cluster.mount()}, ttl_ms=60_000)
+        options = node.cluster.options.get(node.id, {})
+        self.store = KeyValueStore(**options.get("limits", {}))
+        machines = {"kv": self.store, **node.cluster.mount()}
+        super().__init__(machines, **{"ttl_ms": 60_000, **options.get("sessions", {})})
         self._node = node
 
     def apply(self, entry: Entry, *, batch: Batch | None = None) -> Result:
@@ -187,6 +189,8 @@ class VirtualCluster:
     ) -> None:
         self.mount = mount
         self.snapshot_bytes = snapshot_bytes
+        self.options: dict[NodeId, dict[str, dict[str, int]]] = {}
+        """Sections of the configuration, of nodes that start with others than the rest."""
         self.now = 1_000.0
         self.random = Random(seed)
         self.ids = [f"n{number}" for number in range(1, count + 1)]

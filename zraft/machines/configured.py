@@ -42,6 +42,20 @@ def own_machines(config: Config, taken: Container[str]) -> dict[str, StateMachin
     return machines
 
 
+def made(path: str) -> StateMachine:
+    """Return a machine of the class that ``pkg.mod:Class`` names, empty, for whoever tests it by itself.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be had.
+    """
+    try:
+        return _made(path)
+    except _Unfit as why:
+        raise ConfigError(str(why)) from why
+
+
 def describer(machine: StateMachine) -> Callable[[bytes], str] | None:
     """Return what says on one line what a command of `machine` does: its method `describe`, if it has one; never raises."""
     describe = getattr(machine, "describe", None)

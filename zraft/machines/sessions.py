@@ -3,7 +3,7 @@
 Every committed entry goes through `Machines.apply`, whatever its kind, in the order of the log. A command is applied
 only if its session is known and its batch is newer than the session's newest; the newest again gets the answers it got
 before; an older one is never applied, and its answers are gone. Since the table of sessions changes with log entries
-alone, and goes into the snapshot, all nodes decide alike. Session 0 is the cluster's own, in no table: see
+alone, the limits that it keeps included, and goes into the snapshot, all nodes decide alike. Session 0 is the cluster's own, in no table: see
 `machine.Proactive`.
 
 No leader lets a command for a machine that it does not have into the log. So a node that meets one there has fewer machines
@@ -20,7 +20,7 @@ from zraft.machines import snapshots
 from zraft.machines.machine import Applied, Errand, Observer, Proactive, StateMachine
 from zraft.machines.table import ANSWERS_BYTES_MAX, Session, Table
 from zraft.raft.types import Ballot, Entry, EntryKind, Index, Membership, NodeId, Term
-from zraft.requests import Answer, Batch, Outcome, SessionChange
+from zraft.requests import SESSION_TTL_MS, SESSIONS_MAX, Answer, Batch, Outcome, SessionChange
 
 REPLY_BYTES_MAX = 1 << 20
 """Answers to queries behind this much in one reply are deferred: the client asks again for them.
@@ -62,8 +62,11 @@ class Machines:
     ----------
     machines
         Mounted by name; the same on every node.
-    ttl_ms, count_max, answers_bytes_max
-        Of sessions; see `Table`.
+    ttl_ms, count_max
+        How long and how many sessions this node wants kept. It is what the node proposes while it leads, and decides nothing
+        here: the entries say what holds.
+    answers_bytes_max
+        See `Table`.
     on_failure
         Hears of every exception inside a machine that is not an InvalidRequest, for the node's log; changes nothing.
     """
@@ -72,8 +75,8 @@ class Machines:
         self,
         machines: dict[str, StateMachine],
         *,
-        ttl_ms: int = 600_000,
-        count_max: int = 10_000,
+        ttl_ms: int = SESSION_TTL_MS,
+        count_max: int = SESSIONS_MAX,
         answers_bytes_max: int = ANSWERS_BYTES_MAX,
         on_failure: Callable[[str, Exception], None] | None = None,
     ) -> None:
@@ -81,7 +84,8 @@ class Machines:
         self._observers = [machine for _, machine in sorted(machines.items()) if isinstance(machine, Observer)]
         """Those of them that hear of leaders and memberships, by name."""
         self._proactive = {name: each for name, each in sorted(machines.items()) if isinstance(each, Proactive)}
-        self.sessions = Table(ttl_ms, count_max, answers_bytes_max)
+        self.sessions = Table(answers_bytes_max)
+        self._ttl_ms, self._count_max = ttl_ms, count_max
         self._on_failure = on_failure
         self.index: Index = 0
         """The last entry applied."""
@@ -190,11 +194,16 @@ class Machines:
             change = _decode_change(entry.data)
         except (msgspec.MsgspecError, ValueError):
             return Result(Outcome.INVALID, message="not a change of a session")
+        self.sessions.limit(change.ttl_ms, change.count_max, entry.time_ms)
         if change.closes:
             self.sessions.end(change.closes)
             return _NOTHING
         self.sessions.register(entry.index, entry.time_ms)
         return Result(Outcome.DONE, entry.index)
+
+    def session_change(self, closes: int = 0) -> SessionChange:
+        """Return what this node, when it leads, proposes to register a session, or to end the one with that number."""
+        return SessionChange(closes, self._ttl_ms, self._count_max)
 
     def has(self, name: str) -> bool:
         """Whether a machine of that name is mounted."""
@@ -235,7 +244,8 @@ class Machines:
 
     def snapshot(self) -> Iterator[bytes]:
         """Return the whole state as of this call, in pieces of at most 256 KiB; equal on all nodes for one index."""
-        head = snapshots.Head(self.index, self.term, self.time_ms, self.leader, self.membership)
+        limits = (self.sessions.ttl_ms, self.sessions.count_max)
+        head = snapshots.Head(self.index, self.term, self.time_ms, self.leader, self.membership, *limits)
         parts = [(name, self._machines[name].snapshot()) for name in sorted(self._machines)]
         return snapshots.write(head, self.sessions.copy(), parts)
 
@@ -250,4 +260,4 @@ class Machines:
         head, sessions = snapshots.read(chunks, self._machines)
         self.index, self.term, self.time_ms = head.index, head.term, head.time_ms
         self.leader, self.membership = head.leader, head.membership
-        self.sessions.restore(sessions)
+        self.sessions.restore(sessions, head.session_ttl_ms, head.sessions_max)

@@ -13,6 +13,7 @@ written.
 
 from collections.abc import Iterable, Iterator, Mapping
 from struct import Struct
+from typing import Annotated
 
 import msgspec
 
@@ -37,6 +38,9 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     time_ms: int
     leader: NodeId | None
     membership: Membership | None
+    session_ttl_ms: Annotated[int, msgspec.Meta(ge=1)]
+    """How long and how many sessions live; see `table.Table`."""
+    sessions_max: Annotated[int, msgspec.Meta(ge=1)]
 
 
 _encode = msgspec.msgpack.Encoder().encode

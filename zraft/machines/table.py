@@ -1,13 +1,15 @@
 """The table of client sessions: which batch of each client was applied last, and what it answered (thesis §6.3).
 
-The table is part of the replicated state: it changes with log entries alone, and time is the log's. It is ordered by
-last use, so the first session is the next to expire.
+The table is part of the replicated state: it changes with log entries alone, and time is the log's. How long and how many
+sessions live is part of it too. It is ordered by last use, so the first session is the next to expire.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
 import msgspec
+
+from zraft.requests import SESSION_TTL_MS, SESSIONS_MAX
 
 ANSWERS_BYTES_MAX = 256 << 20
 """What all answers that are kept may hold; part of the state's definition, so it is the same on every node."""
@@ -31,19 +33,15 @@ class Table:
 
     Parameters
     ----------
-    ttl_ms
-        How long a session lives without an entry of its own. The same on every node.
-    count_max
-        How many there may be; one more evicts the one used least recently. The same on every node.
     answers_bytes_max
         What their answers may hold together; more evicts the ones used least recently, but never the one that answers.
     """
 
-    def __init__(self, ttl_ms: int, count_max: int, answers_bytes_max: int = ANSWERS_BYTES_MAX) -> None:
-        assert ttl_ms > 0, f"sessions must live for some time: {ttl_ms} ms"
-        assert count_max > 0, f"there must be room for a session: {count_max}"
-        self._ttl_ms = ttl_ms
-        self._count_max = count_max
+    def __init__(self, answers_bytes_max: int = ANSWERS_BYTES_MAX) -> None:
+        self.ttl_ms = SESSION_TTL_MS
+        """How long a session lives without an entry of its own; set by `limit`."""
+        self.count_max = SESSIONS_MAX
+        """How many there may be; one more evicts the one used least recently. Set by `limit`."""
         self._answers_bytes_max = answers_bytes_max
         self._answers_bytes = 0
         self._sessions: OrderedDict[int, Session] = OrderedDict()
@@ -55,11 +53,20 @@ class Table:
     def __iter__(self) -> Iterator[Session]:
         return iter(self._sessions.values())
 
+    def limit(self, ttl_ms: int, count_max: int, now_ms: int) -> None:
+        """Take over how long and how many sessions live, and drop those that this leaves no time or room for."""
+        assert ttl_ms > 0, f"sessions must live for some time: {ttl_ms} ms"
+        assert count_max > 0, f"there must be room for a session: {count_max}"
+        self.ttl_ms, self.count_max = ttl_ms, count_max
+        self.expire(now_ms)
+        while len(self._sessions) > count_max:
+            self.end(next(iter(self._sessions)))
+
     def expire(self, now_ms: int) -> None:
         """Drop every session that was idle for longer than its time to live."""
         while self._sessions:
             oldest = next(iter(self._sessions.values()))
-            if oldest.used_ms + self._ttl_ms >= now_ms:
+            if oldest.used_ms + self.ttl_ms >= now_ms:
                 return
             self.end(oldest.number)
 
@@ -67,12 +74,12 @@ class Table:
     def next_expiry_ms(self) -> int | None:
         """The last cluster time at which the next session to expire still lives."""
         oldest = next(iter(self._sessions.values()), None)
-        return None if oldest is None else oldest.used_ms + self._ttl_ms
+        return None if oldest is None else oldest.used_ms + self.ttl_ms
 
     def register(self, number: int, now_ms: int) -> None:
         """Add a session, evicting the one used least recently when there is no room."""
         assert number not in self._sessions, f"session {number} is registered already"
-        if len(self._sessions) >= self._count_max:
+        if len(self._sessions) >= self.count_max:
             self.end(next(iter(self._sessions)))
         self._sessions[number] = Session(number, now_ms)
 
@@ -103,7 +110,8 @@ class Table:
         """Return the sessions as they are now, in order."""
         return [Session(each.number, each.used_ms, each.sequence, each.answers) for each in self._sessions.values()]
 
-    def restore(self, sessions: Iterable[Session]) -> None:
-        """Replace all sessions by `sessions`, in the order that `copy` gave."""
+    def restore(self, sessions: Iterable[Session], ttl_ms: int, count_max: int) -> None:
+        """Replace all sessions by `sessions`, in the order that `copy` gave, and what limits them."""
+        self.ttl_ms, self.count_max = ttl_ms, count_max
         self._sessions = OrderedDict((session.number, session) for session in sessions)
         self._answers_bytes = sum(len(session.answers) for session in self._sessions.values())

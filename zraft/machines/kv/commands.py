@@ -4,6 +4,7 @@
 put              the new revision, an int
 delete           a `Deleted`
 compare-and-set  the new revision, or nil when the key is not as expected
+set-limits       nil; the cluster's own, refused to clients
 get              a `KeyValue`, or nil
 list             a `Page`
 ===============  ==========================================================
@@ -23,6 +24,7 @@ MACHINE = "kv"
 """The name under which the store is mounted."""
 KEY_BYTES_MAX = 4_096
 VALUE_BYTES_MAX = 1 << 20
+"""The limits of a store whose log has not set any."""
 PAGE_BYTES_MAX = 1 << 20
 """A page of a listing ends with the entry that reaches this size."""
 
@@ -48,6 +50,16 @@ class CompareAndSet(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=
     """Bytes: what its value must be. A number: what its `KeyValue.mod_revision` must be. None: it must not exist."""
     value: bytes | None
     """What it becomes; None removes it. Not None when `expected` is: that would be `ABOUT_NOTHING`."""
+
+
+class SetLimits(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3, forbid_unknown_fields=True):
+    """Sets how long keys and values may be from here on, of which what is there already takes no notice.
+
+    A leader whose configuration says otherwise than the store proposes it: so it stands in the log which commands were refused.
+    """
+
+    key_bytes_max: Annotated[int, msgspec.Meta(ge=1)]
+    value_bytes_max: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Get(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0, forbid_unknown_fields=True):
@@ -98,7 +110,7 @@ class Page(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Whether entries follow; ask again with `after`."""
 
 
-Command = Put | Delete | CompareAndSet
+Command = Put | Delete | CompareAndSet | SetLimits
 Query = Get | List
 
 encode = msgspec.msgpack.Encoder().encode
@@ -135,6 +147,8 @@ def describe(command: bytes) -> str:
         return f"put {_shown(decoded.key)}=..({len(decoded.value)} B)"
     if isinstance(decoded, Delete):
         return f"delete {_shown(decoded.key)}"
+    if isinstance(decoded, SetLimits):
+        return f"limit keys to {decoded.key_bytes_max} B, values to {decoded.value_bytes_max} B"
     becomes = "nothing" if decoded.value is None else f"..({len(decoded.value)} B)"
     return f"set {_shown(decoded.key)}={becomes} if {_condition(decoded.expected)}"
 

@@ -2,44 +2,62 @@
 
 The store counts its own revisions, one per command that changed something. Entries are immutable, so that a snapshot is a
 list of references and costs no copy of the data.
+
+How long keys and values may be is part of the state, not of a node's configuration: the log is replayed under whatever
+configuration there is by then, and on nodes that have different ones, and must say the same each time. So configured limits
+take effect as a command of the leader's own.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from random import Random
 
 import msgspec
 
 from zraft.errors import InvalidRequest
 from zraft.machines.kv import commands
-from zraft.machines.kv.commands import CompareAndSet, Delete, Deleted, Get, KeyValue, List, Page, Put
-from zraft.machines.machine import Applied
+from zraft.machines.kv.commands import CompareAndSet, Delete, Deleted, Get, KeyValue, List, Page, Put, SetLimits
+from zraft.machines.machine import Applied, Errand
 
 _CHUNK_BYTES = 128 << 10
 _ENTRY_BYTES = 32
 """What an entry adds to a page or chunk besides its key and value: four lengths and three revisions."""
+_BY_DEFAULT = SetLimits(commands.KEY_BYTES_MAX, commands.VALUE_BYTES_MAX)
 _encode = commands.encode
 _decode_command = commands.decode_command
 
 
+class _Head(msgspec.Struct, frozen=True, array_like=True):
+    """Everything but the entries."""
+
+    revision: int = 0
+    limits: SetLimits = _BY_DEFAULT
+
+
 class KeyValueStore:
-    """The machine ``kv``.
+    """The machine ``kv``; also `Proactive`.
 
     Parameters
     ----------
     key_bytes_max, value_bytes_max
-        Limits; part of the machine's definition, so they must be the same on every node.
+        The limits that this node wants. It proposes them while it leads; those in force are the log's.
     """
 
     def __init__(
         self, *, key_bytes_max: int = commands.KEY_BYTES_MAX, value_bytes_max: int = commands.VALUE_BYTES_MAX
     ) -> None:
-        self._key_bytes_max = key_bytes_max
-        self._value_bytes_max = value_bytes_max
+        self._wanted = SetLimits(key_bytes_max, value_bytes_max)
+        self.limits = _BY_DEFAULT
+        """In force; set by the command of that name."""
         self.revision = 0
         """Rises by one with each command that changed something."""
         self._entries: dict[bytes, KeyValue] = {}
         self._sorted: list[bytes] | None = None
         """All keys in order, or None since a key came or went; made by the next listing."""
+
+    def errand(self, random: Random) -> Errand | None:
+        """Return what puts the configured limits into force, where others are."""
+        return None if self.limits == self._wanted else Errand(0, _encode(self._wanted))
 
     def apply(self, command: bytes, at: Applied) -> bytes:
         """Carry out a `commands.Command`."""
@@ -51,12 +69,18 @@ class KeyValueStore:
             return self._put(decoded.key, decoded.value)
         if type(decoded) is Delete:
             return self._delete(decoded.key)
-        assert type(decoded) is CompareAndSet, "a command that the decoder knows and the store does not"
-        return self._compare_and_set(decoded)
+        if type(decoded) is CompareAndSet:
+            return self._compare_and_set(decoded)
+        assert type(decoded) is SetLimits, "a command that the decoder knows and the store does not"
+        if at.session:
+            raise InvalidRequest("limits are the leader's to propose; set them in its configuration (limits)")
+        self.limits = decoded
+        return _encode(None)
 
     def _put(self, key: bytes, value: bytes) -> bytes:
-        if not 0 < len(key) <= self._key_bytes_max or len(value) > self._value_bytes_max:
-            raise InvalidRequest(commands.why_invalid(key, value, self._key_bytes_max, self._value_bytes_max))
+        limits = self.limits
+        if not 0 < len(key) <= limits.key_bytes_max or len(value) > limits.value_bytes_max:
+            raise InvalidRequest(commands.why_invalid(key, value, limits.key_bytes_max, limits.value_bytes_max))
         self.revision = revision = self.revision + 1
         old = self._entries.get(key)
         if old is None:
@@ -78,7 +102,8 @@ class KeyValueStore:
         key, value = command.key, command.value
         if value is None and command.expected is None:
             raise InvalidRequest(commands.ABOUT_NOTHING)
-        why = commands.why_invalid(key, value or b"", self._key_bytes_max, self._value_bytes_max)
+        limits = self.limits
+        why = commands.why_invalid(key, value or b"", limits.key_bytes_max, limits.value_bytes_max)
         if why is not None:
             raise InvalidRequest(why)
         if not _is_as_expected(self._entries.get(key), command.expected):
@@ -117,22 +142,23 @@ class KeyValueStore:
         return Page(entries, self.revision, False)
 
     def snapshot(self) -> Iterator[bytes]:
-        """Return the state as of this call: a chunk with the revision, then chunks of entries.
+        """Return the state as of this call: a chunk with revision and limits, then chunks of entries.
 
         Entries come in the order of the dict. That order follows from the commands applied, and `restore` brings it
         back, so nodes with equal histories give equal chunks.
         """
-        return _chunks(self.revision, list(self._entries.values()))
+        return _chunks(_Head(self.revision, self.limits), list(self._entries.values()))
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Replace the state by that of a snapshot."""
         remaining = iter(chunks)
-        head = next(remaining, None)
-        revision = 0 if head is None else commands.decode_revision(head)
+        first = next(remaining, None)
+        head = _Head() if first is None else _decode_head(first)
         entries: dict[bytes, KeyValue] = {}
         for chunk in remaining:
             entries.update((entry.key, entry) for entry in _decode_entries(chunk))
-        self.revision, self._entries, self._sorted = revision, entries, None
+        self.revision, self.limits = head.revision, head.limits
+        self._entries, self._sorted = entries, None
 
 
 def _is_as_expected(entry: KeyValue | None, expected: bytes | int | None) -> bool:
@@ -141,11 +167,12 @@ def _is_as_expected(entry: KeyValue | None, expected: bytes | int | None) -> boo
     return entry.mod_revision == expected if isinstance(expected, int) else entry.value == expected
 
 
+_decode_head = msgspec.msgpack.Decoder(_Head).decode
 _decode_entries = msgspec.msgpack.Decoder(list[KeyValue]).decode
 
 
-def _chunks(revision: int, entries: list[KeyValue]) -> Iterator[bytes]:
-    yield _encode(revision)
+def _chunks(head: _Head, entries: list[KeyValue]) -> Iterator[bytes]:
+    yield _encode(head)
     chunk: list[KeyValue] = []
     size = 0
     for entry in entries:

@@ -1,0 +1,173 @@
+"""What a linearizability checker must know of a machine: what each operation on one key does to it, and may answer.
+
+These models share nothing with the machines but the words of the wire: they are written from what the machines promise,
+for one key alone, since a history is linearizable if it is so key by key (Herlihy and Wing 1990, theorem 1: locality).
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from zraft.machines.kv import commands as kv
+from zraft.requests import Answer
+from zraft.simulation import scroll
+from zraft.simulation.history import Ending, Kind, Operation
+
+State = tuple[Any, ...]
+"""What a key holds; the empty tuple before anything happened to it."""
+Step = Callable[[State], State | None]
+"""What one operation does: the state behind it, or None when it cannot have taken effect on this one with the answer that it got."""
+ENDLESS: Final = 1 << 62
+"""When an operation returned that never did."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One operation on one key."""
+
+    operation: Operation
+    invoked: int
+    returned: int
+    step: Step
+    hint: tuple[int, int] = (ENDLESS, 0)
+    """Where it happened, as somebody believes: an index of the log and a place in that entry."""
+
+
+def by_key(
+    operations: Iterable[Operation], places: Mapping[int, tuple[int, int]] | None = None
+) -> dict[tuple[str, bytes], list[Call]]:
+    """Return the operations that a model understands, by machine and key, in the order of their invocation.
+
+    Left out are those of other machines, stale reads, and what had no effect for certain and told nothing: reads without an
+    answer, commands that were invalid, and whatever FAILED.
+
+    Parameters
+    ----------
+    operations
+        A history.
+    places
+        By number, hints on where operations happened; those that returned have one of their own.
+    """
+    found: defaultdict[tuple[str, bytes], list[Call]] = defaultdict(list)
+    known = [each for each in operations if each.machine in _READERS]
+    revisions = _revisions(known)
+    for each in filter(_matters, known):
+        key, step = _READERS[each.machine](each, revisions)
+        returned = each.returned if each.is_ok and each.returned is not None else ENDLESS
+        hint = (places or {}).get(each.number) or (each.index if each.is_ok else ENDLESS, each.position)
+        found[each.machine, key].append(Call(each, each.invoked, returned, step, hint))
+    return found
+
+
+def _matters(operation: Operation) -> bool:
+    if operation.is_ok:
+        # A command that was refused for what it is did nothing, and told nothing of the state.
+        return operation.kind in (Kind.READ, Kind.WRITE) and operation.answer[0] == Answer.DONE
+    return operation.kind is Kind.WRITE and operation.ending is not Ending.FAILED
+
+
+def _answer(operation: Operation) -> bytes | None:
+    """Return what the machine answered; None when nobody knows."""
+    return operation.answer[1:] if operation.is_ok else None
+
+
+# -- the key-value store: () is no such key, else its value and how often it was put --------------------------------------
+
+
+def _revisions(operations: Iterable[Operation]) -> dict[int, bytes]:
+    """Return which value each revision put, as far as anybody was told: values are unique."""
+    found: dict[int, bytes] = {}
+    for each in operations:
+        if each.machine != kv.MACHINE or not each.is_ok or each.answer[0] != Answer.DONE:
+            continue
+        if each.kind is not Kind.WRITE:
+            entry = kv.decode_entry(each.answer[1:])
+            if entry is not None:
+                found[entry.mod_revision] = entry.value
+            continue
+        command = kv.decode_command(each.request)
+        if not isinstance(command, kv.Delete) and command.value is not None:
+            revision = kv.decode_swapped(each.answer[1:])
+            if revision is not None:
+                found[revision] = command.value
+    return found
+
+
+def _read_kv(operation: Operation, revisions: dict[int, bytes]) -> tuple[bytes, Step]:
+    if operation.kind is Kind.READ:
+        query = kv.decode_query(operation.request)
+        assert isinstance(query, kv.Get), "clients of a simulation list nothing"
+        return query.key, _get(kv.decode_entry(operation.answer[1:]), revisions)
+    command = kv.decode_command(operation.request)
+    answer = _answer(operation)
+    if isinstance(command, kv.Put):
+        value = command.value
+        return command.key, lambda state: _put(state, value)
+    if isinstance(command, kv.Delete):
+        return command.key, _delete(None if answer is None else kv.decode_deleted(answer).existed)
+    swapped = None if answer is None else kv.decode_swapped(answer) is not None
+    expected = command.expected
+    if isinstance(expected, int):
+        # Nobody was told that such a revision put anything: it has not, or its value is nowhere to be seen.
+        expected = revisions.get(expected, b"no value that anybody has put")
+    return command.key, _compare_and_set(expected, command.value, swapped)
+
+
+def _get(entry: kv.KeyValue | None, revisions: dict[int, bytes]) -> Step:
+    if entry is None:
+        return lambda state: None if state else state
+    if revisions[entry.mod_revision] != entry.value:
+        return lambda _: None
+    seen = (entry.value, entry.version)
+    return lambda state: state if state == seen else None
+
+
+def _put(state: State, value: bytes | None) -> State:
+    return (value, state[1] + 1) if state else (value, 1)
+
+
+def _delete(existed: bool | None) -> Step:
+    return lambda state: () if existed is None or existed == bool(state) else None
+
+
+def _compare_and_set(expected: bytes | None, value: bytes | None, swapped: bool | None) -> Step:
+    def step(state: State) -> State | None:
+        is_so = (state[0] if state else None) == expected
+        if swapped is not None and swapped != is_so:
+            return None
+        if not is_so:
+            return state
+        return () if value is None else _put(state, value)
+
+    return step
+
+
+# -- the scroll: () is the empty list, else its length and digest ---------------------------------------------------------
+
+
+def _read_scroll(operation: Operation, revisions: dict[int, bytes]) -> tuple[bytes, Step]:
+    answer = _answer(operation)
+    end = None if answer is None else scroll.decode_end(answer)
+    seen: State | None = None
+    if end is not None:
+        seen = (end.length, end.digest) if end.length else ()
+    if operation.kind is Kind.READ:
+        return scroll.decode_measure(operation.request).key, lambda state: state if state == seen else None
+    append = scroll.decode_append(operation.request)
+    return append.key, _append(append.token, seen)
+
+
+def _append(token: bytes, seen: State | None) -> Step:
+    def step(state: State) -> State | None:
+        length, digest = state or (0, scroll.BLANK)
+        after = (length + 1, scroll.extended(digest, token))
+        return after if seen is None or seen == after else None
+
+    return step
+
+
+_READERS: dict[str, Callable[[Operation, dict[int, bytes]], tuple[bytes, Step]]] = {
+    kv.MACHINE: _read_kv,
+    scroll.MACHINE: _read_scroll,
+}

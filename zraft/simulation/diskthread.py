@@ -1,0 +1,206 @@
+"""The thread that writes: the `WriteQueue` seam in virtual time, over the real log on a disk in memory.
+
+What gathers while one sync runs shares the next. The log is written when its sync ends: if everything ends before that,
+it is written then, up to some operation in its midst (`interrupt`). So nothing is durable before its time, and no
+operation between two is left out.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from random import Random
+
+from zraft.errors import StorageError
+from zraft.raft.messages import InstallSnapshot
+from zraft.raft.ready import Write
+from zraft.raft.types import NodeId, Snapshot
+from zraft.seams import DiskNews, Draft
+from zraft.simulation.disk import Disk, Ended
+from zraft.simulation.durable import Durable
+from zraft.simulation.plan import Plan
+from zraft.simulation.timeline import STALE, Timeline
+from zraft.storage.wal import Storage
+
+Job = Callable[[], None]
+PREPARE_STEPS: int = 4
+"""Bits of work for the segment to come, after each write."""
+
+
+class DiskThread:
+    """One process's writes.
+
+    Parameters
+    ----------
+    storage, disk, durable
+        The log, what it lies on, and what is known to be there.
+    timeline, plan, random
+        When syncs end.
+    ring
+        Called when `completed` has something to tell.
+
+    Attributes
+    ----------
+    failure : StorageError or None
+        What every call of `completed` raises from the first failure on.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        disk: Disk,
+        durable: Durable,
+        *,
+        timeline: Timeline,
+        plan: Plan,
+        random: Random,
+        ring: Callable[[], None],
+    ) -> None:
+        self.failure: StorageError | None = None
+        self.slowness_ms = 0.0
+        """What each sync takes besides, on average."""
+        self._storage, self._disk, self._durable = storage, disk, durable
+        self._timeline = timeline
+        self._plan = plan
+        self._random = random
+        self._ring = ring
+        self._queue: list[Write | Job] = []
+        self._batch: list[Write] = []
+        """What is being written."""
+        self._under_way = False
+        """Whether something is being done; it ends in `_finish`."""
+        self._news: list[DiskNews] = []
+        self._stalled = False
+        self._held = False
+        """The sync of `_batch` would have ended, and the disk stalls."""
+        self._done: list[int] = []
+        self._ended = False
+
+    # -- the seam ------------------------------------------------------------------------------------------------------
+
+    def submit(self, write: Write) -> None:
+        """Queue `write`; one that is not for the disk and has nothing to wait for is durable at once."""
+        idle = not self._under_way and not self._queue
+        if idle and not write.touches_disk:
+            self._done.append(write.id)
+            return
+        self._queue.append(write)
+        if not idle or self.failure is not None:
+            return
+        brisk = not self._stalled and not self.slowness_ms and self._random.random() < self._plan.brisk
+        self._begin()
+        if brisk:
+            self._write()
+        else:
+            self._timeline.after(self._delay_ms, self._finish)
+
+    def completed(self) -> list[int]:
+        """Return the ids durable since the last call; raises `StorageError` from the first failure on."""
+        if self.failure is not None:
+            raise self.failure
+        done, self._done = self._done, []
+        return done
+
+    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
+        """Write a snapshot of the node's own, between writes."""
+        self._ask(lambda: self._storage.save(draft, pieces))
+
+    def receive(self, piece: InstallSnapshot) -> None:
+        """Take a piece of the leader's snapshot."""
+        self._ask(lambda: self._storage.receive(piece))
+
+    def fetch(self, target: NodeId, wanted: InstallSnapshot) -> None:
+        """Read a piece of a snapshot for a follower."""
+        self._ask(lambda: self._storage.fetch(target, wanted))
+
+    def news(self) -> list[DiskNews]:
+        """Return what has become of snapshots since the last call."""
+        news, self._news = self._news, []
+        return news
+
+    def pieces(self, snapshot: Snapshot) -> Iterator[bytes]:
+        """Yield the bytes of a snapshot that is here."""
+        return self._storage.pieces(snapshot)
+
+    def _ask(self, job: Job) -> None:
+        idle = not self._under_way and not self._queue
+        self._queue.append(job)
+        if idle and self.failure is None:
+            self._begin_later()
+
+    # -- trouble -------------------------------------------------------------------------------------------------------
+
+    def stall(self) -> Callable[[], None]:
+        """Let no sync return from now on, and return what ends that."""
+        self._stalled = True
+
+        def go_on() -> None:
+            self._stalled = False
+            if self._held:
+                self._held = False
+                self._finish()
+
+        return go_on
+
+    def interrupt(self) -> list[Write]:
+        """End in the midst of what is being written, and return that: it may be on the disk, whole, or not at all."""
+        self._ended = True
+        batch, self._batch = self._batch, []
+        if not batch or self.failure is not None or self._random.random() < 0.3:  # noqa: PLR2004 - before its first operation
+            return batch
+        self._disk.end_at = self._random.choice((0, 1, 1, 2, 2, 3, 5, 8))
+        try:
+            self._storage.write(batch)
+        except (Ended, StorageError):
+            return batch
+        finally:
+            self._disk.end_at = -1
+        return batch
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _delay_ms(self) -> float:
+        return self._random.expovariate(1 / (self._plan.sync_ms + self.slowness_ms))
+
+    def _begin(self) -> None:
+        """Take the writes that wait, up to some other job."""
+        count = next((at for at, job in enumerate(self._queue) if not isinstance(job, Write)), len(self._queue))
+        self._batch = [job for job in self._queue[:count] if isinstance(job, Write)]
+        del self._queue[:count]
+        self._under_way = True
+
+    def _begin_later(self) -> None:
+        self._begin()
+        self._timeline.after(self._delay_ms, self._finish)
+
+    def _finish(self) -> object:
+        if self._ended or self.failure is not None:
+            return STALE
+        if self._stalled:
+            self._held = True
+            return STALE
+        more = self._write()
+        self._ring()
+        if (self._queue or more) and self.failure is None:
+            self._begin_later()
+        return None
+
+    def _write(self) -> bool:
+        """Do what is to be done now; True when more work for times to come is left."""
+        self._under_way = more = False
+        try:
+            if self._batch:
+                self._storage.write(self._batch)
+                self._durable.written(self._batch)
+                self._done += [write.id for write in self._batch]
+                self._batch = []
+            while self._queue and not isinstance(job := self._queue[0], Write):
+                del self._queue[0]
+                job()
+            for _ in range(PREPARE_STEPS):
+                more = self._storage.prepare()
+                if not more:
+                    break
+            self._news += self._storage.take_news()
+        except StorageError as error:
+            self.failure = error
+            self._ring()
+        return more

@@ -1,0 +1,78 @@
+"""What one data directory is known to hold: kept beside the disk, so that every promise can be looked up in no time.
+
+The bytes are the truth, and each recovery compares them with this image (I17). Between two recoveries the image speaks for
+them: it takes in a write when the log says that it is durable.
+"""
+
+from collections.abc import Sequence
+
+from zraft.raft.ready import Write
+from zraft.raft.types import Entry, EntryId, HardState, Index, NodeId, Term
+
+
+class Durable:
+    """Term, vote and log that survive whatever happens to the process.
+
+    Attributes
+    ----------
+    hard_state : HardState
+        The durable term and vote.
+    votes : dict
+        Every vote that was ever durable here, by term.
+    """
+
+    def __init__(self, disk_id: str) -> None:
+        self.disk_id = disk_id
+        self.hard_state = HardState()
+        self.votes: dict[Term, NodeId] = {}
+        self.base = EntryId(0, 0)
+        """The last entry that a snapshot stands for."""
+        self._entries: list[Entry] = []
+        """The log behind it."""
+
+    @property
+    def last_index(self) -> Index:
+        """Index of the last entry."""
+        return self.base.index + len(self._entries)
+
+    def id_at(self, index: Index) -> EntryId | None:
+        """Return what the entry at `index` is called; None where there is none, or none any more."""
+        position = index - self.base.index
+        if position == 0:
+            return self.base
+        return self._entries[position - 1].id if 0 < position <= len(self._entries) else None
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether this very entry is here, or a snapshot that stands for it."""
+        position = entry.index - self.base.index - 1
+        if position < 0:
+            return True
+        return position < len(self._entries) and self._entries[position] == entry
+
+    def written(self, writes: Sequence[Write]) -> None:
+        """Take in what has become durable."""
+        for write in writes:
+            if write.truncate_from is not None:
+                del self._entries[write.truncate_from - self.base.index - 1 :]
+            self._entries.extend(write.entries)
+            if write.hard_state is not None:
+                self.hard_state = write.hard_state
+                if write.hard_state.voted_for is not None:
+                    self.votes.setdefault(write.hard_state.term, write.hard_state.voted_for)
+
+    def after(self, writes: Sequence[Write]) -> tuple[HardState, list[Entry]]:
+        """Return term, vote and log as they are if `writes` lasted too."""
+        entries, hard_state = self._entries, self.hard_state
+        for write in writes:
+            if write.truncate_from is not None:
+                entries = entries[: write.truncate_from - self.base.index - 1]
+            entries = entries + write.entries
+            hard_state = write.hard_state or hard_state
+        return hard_state, entries
+
+    def found(self, hard_state: HardState, entries: list[Entry]) -> None:
+        """Take what a recovery found for the truth from now on."""
+        self.hard_state = hard_state
+        self._entries = list(entries)
+        if hard_state.voted_for is not None:
+            self.votes.setdefault(hard_state.term, hard_state.voted_for)

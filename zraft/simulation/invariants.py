@@ -1,0 +1,311 @@
+"""The witness: sees all nodes and all disks, believes nobody, and raises `Violation` at the first breach.
+
+It is told of every message, write, step, application, request and answer at the seams, and compares each with what is
+durable and what is committed. What an event has not touched is not looked at again: an entry is compared when it is
+written, a commit index when it moves, a pair of logs through the one table that all of them must agree with.
+"""
+
+from collections import Counter
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from zraft.machines.sessions import Machines, Result
+from zraft.raft import invariants as core
+from zraft.raft.leader import Leader
+from zraft.raft.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    Heartbeat,
+    Message,
+    PreVote,
+    PreVoteResponse,
+    RequestVote,
+    RequestVoteResponse,
+)
+from zraft.raft.progress import Progress
+from zraft.raft.ready import Write
+from zraft.raft.types import Entry, EntryId, EntryKind, HardState, Index, NodeId, Role, Term
+from zraft.requests import Outcome, Queries, Reply
+from zraft.simulation.durable import Durable
+from zraft.simulation.succession import check_change
+from zraft.simulation.violation import Violation
+
+if TYPE_CHECKING:
+    from zraft.simulation.process import Process
+
+DEEP_TURNS = 256
+"""How often a whole log is walked."""
+
+
+class Witness:
+    """All that holds between nodes.
+
+    Attributes
+    ----------
+    ledger : list of Entry
+        What is committed, from index 1: grows, and never changes.
+    leaders : dict
+        Who led each term.
+    checked : Counter
+        How often each invariant was checked.
+    durables : dict
+        Every data directory that ever was, by node and disk_id.
+    """
+
+    def __init__(self, digest_entries: int) -> None:
+        self.ledger: list[Entry] = []
+        self.leaders: dict[Term, NodeId] = {}
+        self.checked: Counter[str] = Counter()
+        self.durables: dict[tuple[NodeId, str], Durable] = {}
+        self._digest_entries = digest_entries
+        self._entries: dict[EntryId, tuple[EntryId, Entry]] = {}
+        """Every entry that was ever written: what came right before it, and what it said."""
+        self._results: list[Result] = []
+        """Of each committed entry, from index 1."""
+        self._states: dict[Index, bytes] = {}
+        """Digests of whole states."""
+        self._applied_at: dict[tuple[int, int], Index] = {}
+        """Where each batch, by session and sequence, was carried out."""
+        self._scripts: dict[Term, NodeId] = {}
+        """Where the `leader` script of each term was started."""
+
+    # -- at the seams --------------------------------------------------------------------------------------------------
+
+    def sent(self, process: "Process", target: NodeId, message: Message) -> None:
+        """Check that what `message` says of its sender is durable there."""
+        self.checked["I7"] += 1
+        if process.raft.log.commit_index != process.committed:
+            self.committed(process)
+        if process.disk_thread.failure is not None:
+            raise Violation("I18", f"{process.id} sends {message} after {process.disk_thread.failure}")
+        durable = process.durable.hard_state
+        match message:
+            case AppendEntries() | Heartbeat():
+                if message.commit_index > len(self.ledger):
+                    raise Violation("I5", f"{process.id} says that {message.commit_index} is committed")
+            case AppendEntriesResponse(success=True):
+                found = process.durable.id_at(message.match_index)
+                if found != message.hint and message.match_index >= process.durable.base.index:
+                    raise Violation("I7", f"{process.id} acknowledges {message.hint}; on its disk is {found}")
+            case RequestVote():
+                if durable != HardState(message.term, process.id):
+                    raise Violation(
+                        "I7", f"{process.id} asks for votes in term {message.term}; on its disk is {durable}"
+                    )
+            case RequestVoteResponse(granted=True):
+                if durable != HardState(message.term, target):
+                    raise Violation("I7", f"{process.id} votes for {target}@{message.term}; on its disk is {durable}")
+            case PreVote() | PreVoteResponse(granted=True):
+                return  # They speak of a term that nobody has taken.
+        if message.term > durable.term:
+            raise Violation("I7", f"{process.id} sends {message}; on its disk is {durable}")
+
+    def submitted(self, process: "Process", write: Write) -> None:
+        """Check the entries of a write against all that were ever written anywhere."""
+        if not write.entries:
+            return
+        self.checked["I2"] += len(write.entries)
+        log, entries = process.raft.log, self._entries
+        first = write.entries[0].index
+        before = EntryId(log.term_at(first - 1) or 0, first - 1)
+        for entry in write.entries:
+            id = entry.id
+            known = entries.get(id)
+            if known is None:
+                entries[id] = (before, entry)
+            elif known[0] != before or known[1] != entry:
+                raise Violation("I2", f"{process.id} has {entry} behind {before}; elsewhere it is {known}")
+            if entry.index != before.index + 1 or entry.term < before.term:
+                raise Violation("I2", f"{process.id} has {id} behind {before}")
+            if entry.kind == EntryKind.MEMBERSHIP:
+                self.checked["I11"] += 1
+                check_change(process.raft, entry)
+            before = id
+
+    def recovered(
+        self, node: NodeId, durable: Durable, found: tuple[HardState, list[Entry]], writing: list[Write]
+    ) -> None:
+        """Check what a node found on its disk against what was durable there, and what was just being written."""
+        self.checked["I17"] += 1
+        if found not in (durable.after([]), durable.after(writing)):
+            last = found[1][-1].id if found[1] else None
+            raise Violation(
+                "I17",
+                f"{node} finds {found[0]} and {len(found[1])} entries up to {last}; durable were {durable.hard_state} and "
+                f"entries up to {durable.id_at(durable.last_index)}, being written {writing}",
+            )
+        vote = found[0]
+        if vote.voted_for is not None and durable.votes.get(vote.term, vote.voted_for) != vote.voted_for:
+            raise Violation("I8", f"{node} finds a vote for {vote}; it had voted for {durable.votes[vote.term]}")
+
+    def requested(self, process: "Process", client: bytes, request: object, id: int) -> None:
+        """Take note of a request, and of how much is committed when it arrives."""
+        waiting = process.asked.setdefault((client, id), [])
+        waiting.append(len(self.ledger) if isinstance(request, Queries) else 0)
+
+    def replied(self, process: "Process", client: bytes, reply: Reply) -> None:
+        """Check an answer."""
+        self.checked["I20"] += 1
+        waiting = process.asked.get((client, reply.id))
+        if not waiting:
+            raise Violation("I20", f"{process.id} answers {client!r}, who waits for nothing: {reply}")
+        floor = waiting.pop(0)
+        if not waiting:
+            del process.asked[client, reply.id]
+        if floor and reply.outcome == Outcome.DONE:
+            self.checked["I13"] += 1
+            if process.machines.index < floor:
+                raise Violation(
+                    "I13", f"{process.id} answers a read at {process.machines.index}; {floor} was committed"
+                )
+
+    def script_started(self, node: NodeId, token: Term) -> None:
+        """Check that a `leader` script has the term's fencing token to itself."""
+        self.checked["I23"] += 1
+        if self.leaders.get(token) != node or token in self._scripts:
+            raise Violation("I23", f"{node} starts one with token {token}; {self.leaders.get(token)} led that term")
+        self._scripts[token] = node
+
+    # -- after each step -----------------------------------------------------------------------------------------------
+
+    def committed(self, process: "Process") -> None:
+        """Check what a node has just committed; called right after the step in which it did."""
+        raft = process.raft
+        log, upto = raft.log, raft.log.commit_index
+        first = max(process.committed, log.base.index) + 1
+        if upto < process.committed:
+            raise Violation("I8", f"{process.id} had committed {process.committed}, and now {upto}")
+        self.checked["I5"] += 1
+        known = len(self.ledger)
+        entries = log.slice(first, upto, 1 << 62)
+        process.committed = upto
+        ours = self.ledger[first - 1 : upto]
+        if entries[: len(ours)] != ours:
+            differs = next((mine, theirs) for mine, theirs in zip(entries, ours, strict=False) if mine != theirs)
+            raise Violation("I5", f"{process.id} commits {differs[0]}; committed was {differs[1]}")
+        if upto <= known:
+            return
+        leads = isinstance(raft.role, Leader)
+        self.checked["I10"] += 1
+        if not leads and process.seen.role is not Role.LEADER:  # Who commits its own removal leads no more right after.
+            raise Violation("I10", f"{process.id} commits {upto} as {raft.role.name}; a leader has {known}")
+        if leads and log.term_at(upto) != raft.term:
+            raise Violation("I10", f"{process.id} leads term {raft.term} and commits {log.entry(upto).id}")
+        self.ledger += entries[known + 1 - first :]
+        self._check_durable_quorum(process, self.ledger[known:])
+        for other in process.others():
+            if isinstance(other.raft.role, Leader) and other.raft.term > raft.term:
+                self._check_completeness(other)
+
+    def applied(self, process: "Process", entry: Entry, result: Result, sequence: tuple[int, int] | None) -> None:
+        """Check what an entry has brought about; `sequence` is its session's and batch's, if it was carried out anew."""
+        index = entry.index
+        if index > len(self.ledger):
+            self.committed(process)
+        self.checked["I4"] += 1
+        if index > len(self.ledger) or self.ledger[index - 1] != entry:
+            raise Violation("I5", f"{process.id} applies {entry}, which is not what is committed there")
+        if sequence is not None:
+            self.checked["I15"] += 1
+            if self._applied_at.setdefault(sequence, index) != index:
+                raise Violation(
+                    "I15", f"{process.id} carries out {sequence} at {index} and {self._applied_at[sequence]}"
+                )
+        if index == len(self._results) + 1:
+            self._results.append(result)
+        elif index <= len(self._results) and self._results[index - 1] != result:
+            raise Violation("I4", f"{process.id} answers {entry.id} by {result}; elsewhere {self._results[index - 1]}")
+        if index % self._digest_entries == 0:
+            self._compare_state(process, index)
+
+    def turned(self, process: "Process") -> None:
+        """Check a node after a turn of its loop."""
+        raft = process.raft
+        log, seen, role = raft.log, process.seen, raft.role
+        if log.commit_index != process.committed:
+            self.committed(process)
+        self.checked["I8"] += 1
+        if raft.term < seen.term or log.commit_index < seen.commit_index or log.last_applied < seen.last_applied:
+            raise Violation("I8", f"{process.id} was at {seen}, and is at {process.look()}")
+        if not log.last_applied <= log.commit_index <= log.last_index:
+            raise Violation("I9", f"{process.id}: {log.last_applied}, {log.commit_index}, {log.last_index}")
+        if raft.term == seen.term and seen.voted_for not in (None, raft.voted_for):
+            raise Violation(
+                "I8", f"{process.id} votes for {raft.voted_for} in term {raft.term}, after {seen.voted_for}"
+            )
+        if isinstance(role, Leader):
+            self._check_leader(process, role)
+        process.seen = process.look()
+        process.turns += 1
+        if process.turns % DEEP_TURNS == 0:
+            self.checked["I21"] += 1
+            core.check_deep(raft)
+
+    def _check_leader(self, process: "Process", role: Leader) -> None:
+        raft, seen = process.raft, process.seen
+        log = raft.log
+        if seen.role is not Role.LEADER or seen.term != raft.term:
+            self.checked["I1"] += 1
+            if self.leaders.setdefault(raft.term, raft.id) != raft.id:
+                raise Violation("I1", f"{raft.id} and {self.leaders[raft.term]} both lead term {raft.term}")
+            self._check_completeness(process)
+            process.matches = {}
+        elif seen.last.index > log.base.index and log.term_at(seen.last.index) != seen.last.term:
+            raise Violation(
+                "I2", f"{raft.id} leads and had {seen.last}; now it has {log.term_at(seen.last.index)} there"
+            )
+        transfer = role.handover.transfer
+        if transfer is not None:
+            self.checked["I24"] += 1
+            if transfer.deadline < raft.now:
+                raise Violation(
+                    "I24", f"{raft.id} hands over to {transfer.target} until {transfer.deadline} at {raft.now}"
+                )
+        matches, disk_ids = process.matches, raft.memberships.current.disk_ids
+        for peer, progress in role.progress.items():
+            known = matches.get(peer)
+            if (known is None or known[0] is not progress or known[1] != progress.match_index) and peer in disk_ids:
+                self._check_match(process, peer, disk_ids[peer], progress)
+
+    def _check_match(self, process: "Process", peer: NodeId, disk_id: str, progress: Progress) -> None:
+        self.checked["I9"] += 1
+        known, index = process.matches.get(peer), progress.match_index
+        durable = self.durables.get((peer, disk_id))
+        process.matches[peer] = progress, index
+        if index and (durable is None or durable.last_index < index):
+            held = durable and durable.last_index
+            raise Violation("I9", f"{process.id} believes that {peer} holds {index}; its disk holds {held}")
+        if known is not None and known[0] is progress and index < known[1]:
+            raise Violation("I9", f"{process.id} believed that {peer} holds {known[1]}, and now {index}")
+
+    def _check_completeness(self, process: "Process") -> None:
+        self.checked["I3"] += 1
+        log, upto = process.raft.log, len(self.ledger)
+        base = log.base.index
+        if base > upto or log.last_index < upto or log.slice(base + 1, upto, 1 << 62) != self.ledger[base:]:
+            raise Violation(
+                "I3", f"{process.id} leads term {process.raft.term}, up to {log.last}; {upto} are committed"
+            )
+
+    def _check_durable_quorum(self, process: "Process", entries: list[Entry]) -> None:
+        self.checked["I6"] += 1
+        current = process.raft.memberships.current
+        for voters in (current.voters, current.outgoing):
+            disks = [self.durables.get((voter, current.disk_ids.get(voter, ""))) for voter in voters]
+            needed = len(voters) // 2 + 1 if voters else 0
+            for entry in entries:
+                holders = sum(disk is not None and disk.holds(entry) for disk in disks)
+                if holders < needed:
+                    raise Violation("I6", f"{process.id} commits {entry.id}, durable at {holders} of {voters}")
+
+    def _compare_state(self, process: "Process", index: Index) -> None:
+        chunks = list(process.machines.snapshot())
+        digest = blake2b(b"".join(chunks), digest_size=16).digest()
+        if self._states.setdefault(index, digest) != digest:
+            raise Violation("I4", f"{process.id} has another state at {index} than others")
+        if len(self._states) % 4 == 1:
+            self.checked["I16"] += 1
+            again: Machines = process.blank_machines()
+            again.restore(chunks)
+            if b"".join(again.snapshot()) != b"".join(chunks):
+                raise Violation("I16", f"the snapshot of {process.id} at {index} restores another state")
