@@ -146,12 +146,16 @@ class Roster:
             and self._state.memberships.changed_at <= log.commit_index
         )
 
-    def tick(self) -> None:
-        """Forget nodes that were told of their leave long enough, and promote learners that have caught up."""
+    def tick(self, noop_index: Index) -> None:
+        """Forget nodes that were told of their leave long enough, and promote learners that have caught up.
+
+        Nobody is promoted before this leader has committed something of its term, for the reason that `change` gives.
+        """
         now = self._state.now
         for peer in [peer for peer, farewell in self._leaving.items() if now >= farewell.until]:
             del self._leaving[peer], self.progress[peer]
-        self._promote()
+        if self._state.log.commit_index >= noop_index:
+            self._promote()
 
     def acknowledged(self, peer: NodeId) -> None:
         """See how fast a learner catches up, now that it holds more."""
@@ -162,7 +166,9 @@ class Roster:
         if self.progress[peer].match_index < running.goal:
             return
         # Thesis §4.2.1: the last round must be shorter than an election timeout, or promoting it could cost availability.
-        if now - running.began < self._state.settings.election_timeout_lower_ms:
+        # Whoever holds all that there is has the next round behind it as well: in a quiet cluster none would ever begin.
+        in_step = self.progress[peer].match_index == log.last_index
+        if in_step or now - running.began < self._state.settings.election_timeout_lower_ms:
             self.progress[peer].caught_up = True
         self._rounds[peer] = _Round(log.last_index, now)
 
