@@ -59,7 +59,7 @@ RAFT_STEPS = [
 ]
 """A module of `raft/` may import those of the steps before its own."""
 
-GROUND = {"seams", "config", "codec", "storage", "machines", "hooks", "events", "requests"}
+GROUND = {"seams", "config", "codec", "storage", "machines", "hooks", "events", "requests", "addresses"}
 """Rooms that see of `raft/` at most its nouns."""
 NOUNS = {"raft.types", "raft.messages", "raft.ready"}
 SOCKET_ROOMS = {
@@ -75,13 +75,16 @@ SOCKET_ROOMS = {
 }
 """On the server's side transport and node, with what they bind and send by; and whoever speaks to servers."""
 UNSEEN: list[tuple[set[str], set[str]]] = [
-    (GROUND, {"replica", "serving", "upkeep", "node", "transport", "supervisor", "client", "monitor", "cli"}),
     (
-        {"replica", "serving", "upkeep"},
+        GROUND,
+        {"replica", "serving", "admissions", "upkeep", "node", "transport", "supervisor", "client", "monitor", "cli"},
+    ),
+    (
+        {"replica", "serving", "admissions", "upkeep"},
         {"transport", "node", "disk", "eventfile", "supervisor", "client", "monitor", "cli"},
     ),
     ({"transport", "node"}, {"supervisor", "client", "monitor", "cli"}),
-    ({"supervisor", "client", "monitor"}, {"raft.core", "replica", "serving", "upkeep", "node", "cli"}),
+    ({"supervisor", "client", "monitor"}, {"raft.core", "replica", "serving", "admissions", "upkeep", "node", "cli"}),
 ]
 """Rooms, and what they must not see. `cli` is on top, and `simulation` supplies a world of its own."""
 
@@ -217,7 +220,7 @@ def depth_of(node: ast.AST) -> int:
 
 # -- banned calls ------------------------------------------------------------------------------------------------------
 
-PURE_ROOMS = ("raft", "machines", "replica", "serving", "upkeep", "storage")
+PURE_ROOMS = ("raft", "machines", "replica", "serving", "admissions", "upkeep", "storage", "addresses")
 """What a simulator runs: the world comes in through the seams alone."""
 BANNED_IN_PURE = {
     "time.time": "the Clock seam",

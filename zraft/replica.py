@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from zraft import narration
+from zraft.addresses import Addresses
 from zraft.events import Publisher
 from zraft.hooks.decide import HookScheduler, Standing
 from zraft.machines.sessions import Machines
@@ -21,7 +22,7 @@ from zraft.raft.leader import Leader
 from zraft.raft.messages import Heartbeat, Message
 from zraft.raft.ready import Note, Ready, RoleChange, Write
 from zraft.raft.state import Settings
-from zraft.raft.types import Entry, EntryKind, HardState, Index, Membership, NodeId
+from zraft.raft.types import Endpoints, Entry, EntryKind, HardState, Index, Membership, NodeId
 from zraft.requests import EntryView, Hello, Outcome, RecentEvents, Reply, Status, StatusRequest
 from zraft.seams import Clock, Guard, Network, Random, WriteQueue
 from zraft.serving import Serving
@@ -87,6 +88,8 @@ class Replica:
         Called with level and line, for the node's log.
     heartbeats
         Publish every heartbeat too, for the event file.
+    addresses
+        Where nodes are reached.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Replica:
         host: Host,
         log: Callable[[str, str], None],
         heartbeats: bool = False,
+        addresses: Addresses | None = None,
     ) -> None:
         self._world = world
         now = world.clock.now_ms()
@@ -119,7 +123,8 @@ class Replica:
         """Whether every heartbeat is published."""
         self._news_from = self.raft.log.last_index + 1
         """Entries before this one were recovered: whoever was interested has heard of them."""
-        self.serving = Serving(self.raft, machines, world.network)
+        self._addresses = addresses or Addresses({})
+        self.serving = Serving(self.raft, machines, world.network, self.endpoints)
         self._upkeep = Upkeep(self.raft, machines, world.random)
         self._waiting: deque[Write] = deque()
         """Writes whose responses wait for the disk, in order."""
@@ -276,6 +281,10 @@ class Replica:
         if told is not None:
             self._publisher.publish(told[0], **told[1])
 
+    def endpoints(self) -> dict[NodeId, Endpoints]:
+        """Return where everybody is reached who takes part now."""
+        return self._addresses.of(self.raft.memberships.current)
+
     # -- what people see -----------------------------------------------------------------------------------------------
 
     def status(self, log: int = 0) -> Status:
@@ -296,6 +305,7 @@ class Replica:
             election_timeout_ms=int(role.timeout_ms),
             warnings=self._warnings(),
             log=[self._view(raft.log.entry(index)) for index in shown[:ENTRIES_SHOWN_MAX]],
+            members=self.endpoints(),
             **self._host.health(),
         )
 

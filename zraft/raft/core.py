@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from random import Random
 
 from zraft.raft.candidate import Candidate, PreCandidate
-from zraft.raft.changes import Change, Refused
+from zraft.raft.changes import Change, NotYet
 from zraft.raft.follower import Follower
 from zraft.raft.leader import Leader
 from zraft.raft.log import Log
@@ -147,7 +147,7 @@ class Raft(Voter):
         self.now = now
         role = self.role
         if not isinstance(role, Leader) or role.handover.transfer is not None:
-            raise Refused("this node does not lead, or is handing over")
+            raise NotYet("this node does not lead, or is handing over")
         return role.roster.change(change, role.noop_index)
 
     def transfer(self, target: NodeId | None, now: float) -> NodeId | None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from zraft.raft import changes, membership, quorum
-from zraft.raft.changes import Change, Refused
+from zraft.raft.changes import Change, NotYet, Refused
 from zraft.raft.progress import Progress
 from zraft.raft.state import State
 from zraft.raft.types import EntryId, EntryKind, Index, Membership, NodeId
@@ -122,9 +122,9 @@ class Roster:
         """
         if self._state.log.commit_index < noop_index:
             # Else two leaders could each start a change from memberships that know nothing of each other: the bug of 2015.
-            raise Refused("this leader has committed nothing in its term yet; try again in a moment")
+            raise NotYet("this leader has committed nothing in its term yet; try again in a moment")
         if self._state.memberships.open_change(self._state.log.commit_index):
-            raise Refused("another change of membership is under way; try again when it is done")
+            raise NotYet("another change of membership is under way; try again when it is done")
         goal = changes.target(self.current, change)
         self._check_quorum(goal)
         self._state.note("membership_change", voters=goal.voters, learners=goal.learners)
@@ -195,7 +195,7 @@ class Roster:
 
     def _shortfall(self, goal: Membership) -> str:
         """Say why `goal` would have no quorum now; empty when it would."""
-        alive = [node for node in goal.voters if node == self._state.id or self._answers(node)]
+        alive = [node for node in goal.voters if node == self._state.id or self.answers(node)]
         needed = quorum.majority(len(goal.voters))
         if not any(self._may_lead(node) for node in goal.voters):
             return f"none of the voters that it would leave may lead: {', '.join(goal.voters)} have priority 0"
@@ -210,7 +210,8 @@ class Roster:
         progress = self.progress.get(node)
         return bool(self._state.settings.priority if node == self._state.id else progress is None or progress.priority)
 
-    def _answers(self, node: NodeId) -> bool:
+    def answers(self, node: NodeId) -> bool:
+        """Whether a follower that counts has answered within an election timeout."""
         progress = self.progress.get(node)
         since = self._state.now - self._state.settings.election_timeout_upper_ms
         return progress is not None and self.counts(node) and progress.heard_at >= since
