@@ -60,7 +60,7 @@ RAFT_STEPS = [
 ]
 """A module of `raft/` may import those of the steps before its own."""
 
-GROUND = {"seams", "config", "codec", "storage", "machines", "hooks", "events", "requests"}
+GROUND = {"seams", "config", "codec", "storage", "machines", "hooks", "events", "requests", "addresses"}
 """Rooms that see of `raft/` at most its nouns."""
 NOUNS = {"raft.types", "raft.messages", "raft.ready"}
 SOCKET_ROOMS = {
@@ -75,17 +75,19 @@ SOCKET_ROOMS = {
     "cli.requirements",
 }
 """On the server's side transport and node, with what they bind and send by; and whoever speaks to servers."""
+HEART = {"replica", "serving", "admissions", "upkeep", "compaction"}
+"""The replica, and what it is made of."""
 UNSEEN: list[tuple[set[str], set[str]]] = [
     (
         GROUND,
-        {"replica", "serving", "upkeep", "compaction", "node", "transport", "supervisor", "client", "monitor", "cli"},
+        {*HEART, "node", "transport", "supervisor", "client", "monitor", "cli"},
     ),
     (
-        {"replica", "serving", "upkeep", "compaction"},
-        {"transport", "node", "disk", "eventfile", "supervisor", "client", "monitor", "cli"},
+        HEART,
+        {"transport", "node", "disk", "diskthread", "eventfile", "supervisor", "client", "monitor", "cli"},
     ),
     ({"transport", "node"}, {"supervisor", "client", "monitor", "cli"}),
-    ({"supervisor", "client", "monitor"}, {"raft.core", "replica", "serving", "upkeep", "compaction", "node", "cli"}),
+    ({"supervisor", "client", "monitor"}, {"raft.core", *HEART, "node", "cli"}),
 ]
 """Rooms, and what they must not see. `cli` is on top, and `simulation` supplies a world of its own."""
 
@@ -221,7 +223,7 @@ def depth_of(node: ast.AST) -> int:
 
 # -- banned calls ------------------------------------------------------------------------------------------------------
 
-PURE_ROOMS = ("raft", "machines", "replica", "serving", "upkeep", "compaction", "storage")
+PURE_ROOMS = ("raft", "machines", *sorted(HEART), "storage", "addresses")
 """What a simulator runs: the world comes in through the seams alone."""
 BANNED_IN_PURE = {
     "time.time": "the Clock seam",

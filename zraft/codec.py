@@ -50,6 +50,8 @@ REQUEST_KINDS: dict[int, type[msgspec.Struct]] = {
     38: requests.TransferRequest,
     39: requests.RecentEvents,
     40: requests.PastEvents,
+    41: requests.MembersRequest,
+    42: requests.MembershipChange,
 }
 REPLY_KINDS: dict[int, type[msgspec.Struct]] = {64: requests.Reply}
 

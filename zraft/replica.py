@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from zraft import narration
+from zraft.addresses import Addresses
 from zraft.compaction import Compaction
 from zraft.events import Publisher
 from zraft.hooks.decide import HookScheduler, Standing
@@ -22,7 +23,7 @@ from zraft.raft.leader import Leader
 from zraft.raft.messages import Heartbeat, InstallSnapshot, Message
 from zraft.raft.ready import Note, Ready, RoleChange, Write
 from zraft.raft.state import Settings
-from zraft.raft.types import Entry, EntryKind, Membership, NodeId, Recovered
+from zraft.raft.types import Endpoints, Entry, EntryKind, Membership, NodeId, Recovered
 from zraft.requests import EntryView, Hello, Outcome, RecentEvents, Reply, Status, StatusRequest
 from zraft.seams import Clock, Guard, Network, Random, WriteQueue
 from zraft.serving import Serving
@@ -87,6 +88,8 @@ class Replica:
         Publish every heartbeat too, for the event file.
     snapshot_bytes
         How much the log grows, at the least, before a snapshot is taken.
+    addresses
+        Where nodes are reached.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Replica:
         log: Callable[[str, str], None],
         heartbeats: bool = False,
         snapshot_bytes: int = SNAPSHOT_BYTES,
+        addresses: Addresses | None = None,
     ) -> None:
         self._world = world
         now = world.clock.now_ms()
@@ -120,7 +124,8 @@ class Replica:
         """Whether every heartbeat is published."""
         self._news_from = self.raft.log.last_index + 1
         """Entries before this one were recovered: whoever was interested has heard of them."""
-        self.serving = Serving(self.raft, machines, world.network)
+        self._addresses = addresses or Addresses({})
+        self.serving = Serving(self.raft, machines, world.network, self.endpoints)
         self._upkeep = Upkeep(self.raft, machines, world.random)
         self._compaction = Compaction(
             self.raft, machines, world.disk, world.network, world.clock, bytes_min=snapshot_bytes
@@ -292,6 +297,10 @@ class Replica:
         if told is not None:
             self._publisher.publish(told[0], **told[1])
 
+    def endpoints(self) -> dict[NodeId, Endpoints]:
+        """Return where everybody is reached who takes part now."""
+        return self._addresses.of(self.raft.memberships.current)
+
     # -- what people see -----------------------------------------------------------------------------------------------
 
     def status(self, log: int = 0) -> Status:
@@ -312,6 +321,7 @@ class Replica:
             election_timeout_ms=int(role.timeout_ms),
             warnings=self._warnings(),
             log=[self._view(raft.log.entry(index)) for index in shown[:ENTRIES_SHOWN_MAX]],
+            members=self.endpoints(),
             **self._host.health(),
         )
 

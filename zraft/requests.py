@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from zraft.raft.types import Index, NodeId
+from zraft.raft.types import Endpoints, Index, NodeId, Term
 
 BATCH_BYTES_MAX = 12 << 20
 """What one batch may hold, so that the entry it becomes always fits into one message between nodes."""
@@ -19,6 +19,10 @@ SESSIONS_MAX = 10_000
 """By how long and how many sessions are kept where no `SessionChange` has said so yet."""
 CALLS_MAX = 16_384
 """Commands in one batch, or queries in one request: a node works on them in one go, and must not miss its heartbeats."""
+
+MEMBERS_MAX = 64
+"""Nodes that one change of membership may name in each of its parts."""
+MemberName = Annotated[NodeId, msgspec.Meta(max_length=64)]
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
@@ -98,6 +102,76 @@ class TransferRequest(msgspec.Struct, frozen=True, array_like=True):
 
     id: int
     target: Annotated[NodeId, msgspec.Meta(max_length=64)] | None = None
+
+
+class MembersRequest(msgspec.Struct, frozen=True, array_like=True):
+    """Asks the leader who takes part, linearizably; the result is a `Members` as a map."""
+
+    id: int
+
+
+class Joining(msgspec.Struct, frozen=True, array_like=True):
+    """A node that is to join."""
+
+    node: MemberName
+    endpoints: Endpoints
+    """Whole: ``tcp://host:port`` or ``ipc:///path``, the same for everybody who reads them."""
+    replaces: MemberName | None = None
+    """The voter whose place it takes once it has caught up."""
+
+
+class MembershipChange(msgspec.Struct, frozen=True, array_like=True):
+    """Asks the leader to change who takes part, all of it at once (paper §6).
+
+    What is so already is left out, so that whoever heard no answer may ask again. Answered once the change is committed, a joint
+    membership left too; the result is the `Members` that it led to.
+    """
+
+    id: int
+    add: Annotated[tuple[Joining, ...], msgspec.Meta(max_length=MEMBERS_MAX)] = ()
+    """Nodes that join, as learners."""
+    manual: bool = False
+    """Those who join stay learners until somebody promotes them."""
+    promote: Annotated[tuple[MemberName, ...], msgspec.Meta(max_length=MEMBERS_MAX)] = ()
+    """Learners that become voters."""
+    renew: Annotated[tuple[MemberName, ...], msgspec.Meta(max_length=MEMBERS_MAX)] = ()
+    """Members that have lost their data, and begin anew as learners; whoever has its data stays as it is."""
+    remove: Annotated[tuple[MemberName, ...], msgspec.Meta(max_length=MEMBERS_MAX)] = ()
+    """Members that leave."""
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One member, as the leader sees it; the keys of ``zraft member list --json``."""
+
+    node: NodeId
+    role: str
+    """``voter``; ``learner``, which gets the log and has no vote; ``leaving``, for a voter whom a change under way removes."""
+    leader: bool
+    promote: str | None
+    """For learners ``auto``, by the leader once it has caught up, or ``manual``; None for the others."""
+    replaces: NodeId | None
+    """The voter whose place this learner takes."""
+    match_index: Index
+    """Up to where its log is known to be the leader's."""
+    answers: bool
+    """Whether it has answered the leader within an election timeout."""
+    lost_data: bool
+    """It came back under another data directory than the one it is known by, and counts for nothing."""
+    endpoints: Endpoints | None
+    """Where it is reached; None when its leader does not know."""
+
+
+class Members(msgspec.Struct, frozen=True):
+    """Who takes part; the result of `MembersRequest` and `MembershipChange`."""
+
+    leader: NodeId
+    term: Term
+    last_index: Index
+    """The end of the leader's log, which learners run after."""
+    changing: bool
+    """A change is not finished."""
+    members: tuple[Member, ...]
+    """Voters first, in the order in which they came."""
 
 
 class RecentEvents(msgspec.Struct, frozen=True, array_like=True):
@@ -212,6 +286,8 @@ class Status(msgspec.Struct, frozen=True):
     """What an operator should know: a peer that lost its data, a slow disk."""
     log: list[EntryView] = []
     """Newest first, when asked for."""
+    members: dict[NodeId, Endpoints] = {}
+    """Where everybody is reached who takes part, as far as this node knows: a configuration need not name who joined later."""
 
 
 Request = (
@@ -224,4 +300,6 @@ Request = (
     | TransferRequest
     | RecentEvents
     | PastEvents
+    | MembersRequest
+    | MembershipChange
 )

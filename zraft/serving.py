@@ -8,21 +8,25 @@ long: what is too much is refused as by a node that does not lead, and clients c
 """
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import msgspec
 
+from zraft.admissions import Admissions
 from zraft.machines.sessions import Machines, Result
 from zraft.raft.core import Raft
+from zraft.raft.leader import Leader
 from zraft.raft.ready import ReadReady
-from zraft.raft.types import Entry, EntryId, EntryKind, Index
+from zraft.raft.types import Endpoints, Entry, EntryId, EntryKind, Index, NodeId
 from zraft.requests import (
     BATCH_BYTES_MAX,
     CALLS_MAX,
     Batch,
     CloseSession,
     Commands,
+    MembershipChange,
+    MembersRequest,
     OpenSession,
     Outcome,
     Queries,
@@ -88,9 +92,17 @@ class Serving:
         The replicated state: sessions and machines.
     network
         Where replies leave.
+    endpoints
+        Where everybody is reached who takes part now.
     """
 
-    def __init__(self, raft: Raft, machines: Machines, network: Network) -> None:
+    def __init__(
+        self,
+        raft: Raft,
+        machines: Machines,
+        network: Network,
+        endpoints: Callable[[], Mapping[NodeId, Endpoints]] = dict,
+    ) -> None:
         self._raft = raft
         self._machines = machines
         self._network = network
@@ -103,11 +115,13 @@ class Serving:
         self._queries_waiting = 0
         self._query_bytes_waiting = 0
         self._next_context = 1
+        self._admissions = Admissions(raft, network, endpoints)
+        """Requests about the membership."""
 
     @property
     def count(self) -> int:
         """How many requests wait."""
-        return len(self._proposals) + len(self._reads) + len(self._confirmed)
+        return len(self._proposals) + len(self._reads) + len(self._confirmed) + self._admissions.count
 
     def request(self, client: bytes, request: Any, batch: bytes | None, now: float) -> None:
         """Take a request that concerns the replicated state, or leadership."""
@@ -125,9 +139,12 @@ class Serving:
                     self._refuse(client, request.id, Outcome.INVALID, "no session has the number 0")
             case TransferRequest():
                 self._transfer(client, request, now)
+            case MembersRequest() | MembershipChange():
+                self._admissions.request(client, request, now)
 
     def applied(self, entry: Entry, result: Result) -> None:
         """Answer whoever waits for `entry`, now that it is applied."""
+        self._admissions.applied(entry)
         proposal = self._proposals.pop(entry.index, None)
         if proposal is None:
             return
@@ -146,7 +163,7 @@ class Serving:
 
     def confirmed(self, reads: list[ReadReady]) -> None:
         """Take reads that a round has confirmed."""
-        for read in reads:
+        for read in self._admissions.confirmed(reads):
             self._confirmed.append((read.index, self._reads.pop(read.context)))
 
     def answer_reads(self, now_ms: Callable[[], float]) -> bool:
@@ -168,6 +185,7 @@ class Serving:
 
     def leadership_lost(self) -> None:
         """Tell everybody who waits that this node can't finish it: reads never happened, commands may yet commit."""
+        self._admissions.leadership_lost()
         proposals, self._proposals = self._proposals, {}
         self._commands_waiting = 0
         self._batches_waiting.clear()
@@ -252,12 +270,14 @@ class Serving:
         self._query_bytes_waiting += one * sum(map(len, asked.queries))
 
     def _transfer(self, client: bytes, request: TransferRequest, now: float) -> None:
-        if self._raft.leader != self._raft.id:
+        role = self._raft.role
+        if not isinstance(role, Leader):
             self._refuse(client, request.id, Outcome.REFUSED, "this node does not lead")
             return
         target = self._raft.transfer(request.target, now)
         if target is None:
-            self._refuse(client, request.id, Outcome.INVALID, f"{request.target or 'nobody'} can't take over")
+            why = "nobody can take over" if request.target is None else role.handover.why_not(request.target)
+            self._refuse(client, request.id, Outcome.INVALID, why)
         else:
             self._network.reply(client, Reply(request.id, Outcome.DONE, target, self._raft.leader))
 

@@ -122,5 +122,18 @@ def test_leadership_goes_to_nobody_who_cannot_have_it(
 ) -> None:
     reply = cluster.call(leader, TransferRequest(0, leader.id if target == "itself" else target))
     assert reply.outcome == Outcome.INVALID
+    assert reply.message.startswith(f"{leader.id} leads already" if target == "itself" else f"{target} has no vote; ")
     cluster.run(3_000)
     assert leader.role == Role.LEADER
+
+
+def test_leadership_does_not_go_to_whoever_is_silent(
+    cluster: VirtualCluster, leader: VirtualNode, follower: VirtualNode
+) -> None:
+    follower.kill()
+    cluster.run(1_500)
+    reply = cluster.call(leader, TransferRequest(0, follower.id))
+    assert (reply.outcome, reply.message) == (Outcome.INVALID, f"{follower.id} does not answer")
+    other = next(id for id in cluster.ids if id not in (leader.id, follower.id))
+    assert cluster.call(leader, TransferRequest(0)).result == other
+    assert cluster.led(other_than=leader.id).id == other

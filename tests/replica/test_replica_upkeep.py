@@ -306,7 +306,7 @@ def test_who_leads_again_begins_anew() -> None:
     other = cluster.led(other_than=leader.id)
     cluster.run(200)
     cluster.heal()
-    cluster.until(lambda: leader.replica.raft.leader == other.id, "it follows")
+    cluster.until(lambda: other.replica.raft.role.roster.answers(leader.id), "it follows, and answers")
     assert cluster.call(other, TransferRequest(0, leader.id)).outcome == Outcome.DONE
     cluster.until(lambda: leader.replica.raft.is_established, "it leads again")
     taken, began = len(walk(leader).steps.taken), cluster.now
@@ -330,7 +330,7 @@ def test_an_errand_that_was_lost_with_a_long_log_does_not_stand_in_the_way_of_th
     assert msgspec.msgpack.decode(last.data, type=Batch).machine == "walk"
     other = cluster.led(other_than=leader.id)
     cluster.heal()
-    cluster.until(lambda: leader.replica.raft.leader == other.id, "it follows")
+    cluster.until(lambda: other.replica.raft.role.roster.answers(leader.id), "it follows, and answers")
     assert cluster.call(other, TransferRequest(0, leader.id)).outcome == Outcome.DONE
     cluster.until(lambda: leader.replica.raft.is_established, "it leads again")
     check_steps(cluster, 5)

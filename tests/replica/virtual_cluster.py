@@ -88,7 +88,9 @@ class VirtualNode:
         self.replica = Replica(
             Settings(self.id, storage.disk_id, *ELECTION_MS, HEARTBEAT_MS),
             start_from(storage, self.machines.restore, lambda line: self.lines.append(("ERROR", line))),
-            Membership(tuple(cluster.ids)),
+            Membership(
+                () if self.id in cluster.spares else tuple(id for id in cluster.ids if id not in cluster.spares)
+            ),
             world=World(Clock(cluster), Random(cluster.random.getrandbits(64)), Link(self), self.disk, self.guard),
             machines=self.machines,
             describers=DESCRIBERS,
@@ -177,6 +179,8 @@ class VirtualCluster:
         Makes the machines that a node has besides the key-value store.
     snapshot_bytes
         How much a log grows before a node takes a snapshot; by default, none ever does.
+    spares
+        How many nodes there are besides, which are no members until somebody adds them.
     """
 
     def __init__(
@@ -186,6 +190,7 @@ class VirtualCluster:
         *,
         mount: Callable[[], Mapping[str, StateMachine]] = dict,
         snapshot_bytes: int = 1 << 30,
+        spares: int = 0,
     ) -> None:
         self.mount = mount
         self.snapshot_bytes = snapshot_bytes
@@ -193,7 +198,9 @@ class VirtualCluster:
         """Sections of the configuration, of nodes that start with others than the rest."""
         self.now = 1_000.0
         self.random = Random(seed)
-        self.ids = [f"n{number}" for number in range(1, count + 1)]
+        self.ids = [f"n{number}" for number in range(1, count + spares + 1)]
+        self.spares = frozenset(self.ids[count:])
+        """Nodes that wait to be added."""
         self.network: list[Packet] = []
         """Under way, in the order of sending, which is that of arriving."""
         self.cut: set[tuple[NodeId, NodeId]] = set()
@@ -293,7 +300,7 @@ class VirtualCluster:
         """Wait until every running node follows one leader and has applied all that it has."""
 
         def found() -> bool:
-            rafts = [node.replica.raft for node in self.running]
+            rafts = [node.replica.raft for node in self.running if node.replica.raft.memberships.current.voters]
             ends = {(raft.leader, raft.log.last_index, raft.log.last_applied) for raft in rafts}
             ((leader, last, applied),) = ends if len(ends) == 1 else {(None, 0, 0)}
             return leader is not None and last == applied

@@ -49,6 +49,18 @@ def endpoint(text: str, base: Path, env: Mapping[str, str]) -> str:
     return f"tcp://{_host(match['host'], text)}:{port}"
 
 
+def is_whole(text: str) -> bool:
+    """Whether it is an endpoint just as `endpoint` returns one: the same for everybody, wherever it is read."""
+    if text.startswith(_IPC):
+        path = text.removeprefix(_IPC)
+        if not path.startswith("/") or len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+            return False
+    try:
+        return endpoint(text, Path("/"), {}) == text
+    except ValueError:
+        return False
+
+
 def is_private(text: str) -> bool:
     """Whether only this machine can reach the endpoint."""
     match = _TCP.fullmatch(text)

@@ -19,6 +19,10 @@ class Refused(Exception):
     """The change makes no sense, or would do harm; the text says why, with the numbers."""
 
 
+class NotYet(Refused):
+    """Nothing is wrong with the change itself: in a moment it may be taken up."""
+
+
 class Change(msgspec.Struct, frozen=True):
     """What is to change, all of it at once."""
 

@@ -8,7 +8,7 @@ carry out each `Ready` in the order of its fields; and report back, with `writte
 from random import Random
 
 from zraft.raft.candidate import Candidate, PreCandidate
-from zraft.raft.changes import Change, Refused
+from zraft.raft.changes import Change, NotYet
 from zraft.raft.follower import Follower
 from zraft.raft.leader import Leader
 from zraft.raft.log import Log
@@ -148,7 +148,7 @@ class Raft(TermGate):
         self.now = now
         role = self.role
         if not isinstance(role, Leader) or role.handover.transfer is not None:
-            raise Refused("this node does not lead, or is handing over")
+            raise NotYet("this node does not lead, or is handing over")
         return role.roster.change(change, role.noop_index)
 
     def transfer(self, target: NodeId | None, now: float) -> NodeId | None:

@@ -68,10 +68,23 @@ class Handover:
         self._state.send(peer, TimeoutNow(self._state.term))
 
     def successors(self) -> list[NodeId]:
-        """Return the other voters that may lead, the one whose log reaches furthest first."""
-        progress, voters = self._roster.progress, self._roster.current.voters
-        able = [peer for peer in progress if peer in voters and self._roster.counts(peer) and progress[peer].priority]
+        """Return the other voters that may lead and answer, the one whose log reaches furthest first."""
+        progress = self._roster.progress
+        able = [peer for peer in progress if not self.why_not(peer)]
         return sorted(able, key=lambda peer: progress[peer].match_index, reverse=True)
+
+    def why_not(self, target: NodeId) -> str:
+        """Say why `target` can't take over; empty when it can."""
+        roster = self._roster
+        if target == self._state.id:
+            return f"{target} leads already"
+        if target not in roster.current.voters:
+            return f"{target} has no vote; the voters are {', '.join(roster.current.voters)}"
+        if not roster.counts(target):
+            return f"{target} has lost its data, or was never met"
+        if not roster.progress[target].priority:
+            return f"{target} has priority 0: it votes, and does not lead"
+        return "" if roster.answers(target) else f"{target} does not answer"
 
     def tick(self) -> bool:
         """Do what is due; False when this node leads no more."""

@@ -85,7 +85,7 @@ class Leader:
             return
         if not self.handover.tick():
             return
-        self.roster.tick()
+        self.roster.tick(self.noop_index)
         if state.now >= self.next_heartbeat_at:
             if self.rounds.under_way:
                 state.note("round_lost", round=self.rounds.sent)

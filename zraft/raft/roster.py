@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from zraft.raft import changes, membership, quorum
-from zraft.raft.changes import Change, Refused
+from zraft.raft.changes import Change, NotYet, Refused
 from zraft.raft.progress import Progress
 from zraft.raft.state import State
 from zraft.raft.types import EntryId, EntryKind, Index, Membership, NodeId
@@ -122,9 +122,9 @@ class Roster:
         """
         if self._state.log.commit_index < noop_index:
             # Else two leaders could each start a change from memberships that know nothing of each other: the bug of 2015.
-            raise Refused("this leader has committed nothing in its term yet; try again in a moment")
+            raise NotYet("this leader has committed nothing in its term yet; try again in a moment")
         if self._state.memberships.open_change(self._state.log.commit_index):
-            raise Refused("another change of membership is under way; try again when it is done")
+            raise NotYet("another change of membership is under way; try again when it is done")
         goal = changes.target(self.current, change)
         self._check_quorum(goal)
         self._state.note("membership_change", voters=goal.voters, learners=goal.learners)
@@ -146,12 +146,16 @@ class Roster:
             and self._state.memberships.changed_at <= log.commit_index
         )
 
-    def tick(self) -> None:
-        """Forget nodes that were told of their leave long enough, and promote learners that have caught up."""
+    def tick(self, noop_index: Index) -> None:
+        """Forget nodes that were told of their leave long enough, and promote learners that have caught up.
+
+        Nobody is promoted before this leader has committed something of its term, for the reason that `change` gives.
+        """
         now = self._state.now
         for peer in [peer for peer, farewell in self._leaving.items() if now >= farewell.until]:
             del self._leaving[peer], self.progress[peer]
-        self._promote()
+        if self._state.log.commit_index >= noop_index:
+            self._promote()
 
     def acknowledged(self, peer: NodeId) -> None:
         """See how fast a learner catches up, now that it holds more."""
@@ -162,7 +166,9 @@ class Roster:
         if self.progress[peer].match_index < running.goal:
             return
         # Thesis §4.2.1: the last round must be shorter than an election timeout, or promoting it could cost availability.
-        if now - running.began < self._state.settings.election_timeout_lower_ms:
+        # Whoever holds all that there is has the next round behind it as well: in a quiet cluster none would ever begin.
+        in_step = self.progress[peer].match_index == log.last_index
+        if in_step or now - running.began < self._state.settings.election_timeout_lower_ms:
             self.progress[peer].caught_up = True
         self._rounds[peer] = _Round(log.last_index, now)
 
@@ -189,7 +195,7 @@ class Roster:
 
     def _shortfall(self, goal: Membership) -> str:
         """Say why `goal` would have no quorum now; empty when it would."""
-        alive = [node for node in goal.voters if node == self._state.id or self._answers(node)]
+        alive = [node for node in goal.voters if node == self._state.id or self.answers(node)]
         needed = quorum.majority(len(goal.voters))
         if not any(self._may_lead(node) for node in goal.voters):
             return f"none of the voters that it would leave may lead: {', '.join(goal.voters)} have priority 0"
@@ -204,7 +210,8 @@ class Roster:
         progress = self.progress.get(node)
         return bool(self._state.settings.priority if node == self._state.id else progress is None or progress.priority)
 
-    def _answers(self, node: NodeId) -> bool:
+    def answers(self, node: NodeId) -> bool:
+        """Whether a follower that counts has answered within an election timeout."""
         progress = self.progress.get(node)
         since = self._state.now - self._state.settings.election_timeout_upper_ms
         return progress is not None and self.counts(node) and progress.heard_at >= since

@@ -11,6 +11,7 @@ from zraft.simulation.membership import Operator
 from zraft.simulation.network import Name
 from zraft.simulation.plan import (
     CAPACITY_FAULTS,
+    CLIENT_FAULTS,
     COMMAND_FAULTS,
     FAULTS,
     MESSAGE_FAULTS,
@@ -54,7 +55,7 @@ class Nemesis:
     def start(self) -> None:
         """Plan the first fault of each kind."""
         for kind, rate in self._cluster.plan.faults.items():
-            if kind not in MESSAGE_FAULTS and kind not in CAPACITY_FAULTS:
+            if kind not in (*MESSAGE_FAULTS, *CAPACITY_FAULTS, *CLIENT_FAULTS):
                 self._plan(kind, rate)
 
     def stop(self) -> None:

@@ -85,7 +85,13 @@ CAPACITY_FAULTS: Final = {
     "drop_newest": "a link holds a few messages; the next is refused, as a socket at its high-water mark does",
     "drop_oldest": "a link holds a few messages; the next takes the oldest one's place",
 }
-KINDS: Final = FAULTS | CAPACITY_FAULTS
+CLIENT_FAULTS: Final = {
+    "client_crash": "a client dies while it waits, and another comes in its place",
+    "client_gives_up": "a client waits for an answer no longer, and asks for something else in the same session",
+    "client_idle": "a client asks for nothing until its session has expired",
+}
+"""Rates are probabilities for each request."""
+KINDS: Final = FAULTS | CAPACITY_FAULTS | CLIENT_FAULTS
 """Every kind of fault, and what it does."""
 POWER_FAULTS: Final = ("lose_all", "keep_prefix", "keep_sectors", "torn", "zeros", "names_kept", "keep_all")
 
@@ -230,6 +236,8 @@ def _faults(dice: Dice, allowed: list[str], upper_ms: float) -> dict[str, float]
             rate = log_uniform(random, 0.001, 0.2 if kind == "loss" else 0.3 if kind == "duplicate" else 0.05)
         elif kind in CAPACITY_FAULTS:
             rate = float(int(log_uniform(random, 2, 2_000)))
+        elif kind in CLIENT_FAULTS:
+            rate = log_uniform(random, 0.002, 0.05)
         else:
             rate = upper_ms * calm * log_uniform(random, 5, 50)
         if drawn and kind in allowed:

@@ -43,7 +43,6 @@ def judge(
     log: Sequence[Entry],
     machines: Mapping[str, StateMachine],
     *,
-    session_ttl_ms: int,
     states: States | None = None,
 ) -> Judgement:
     """Judge a history.
@@ -56,8 +55,6 @@ def judge(
         All that was committed, from index 1 on.
     machines
         Fresh ones, by name; they are used up.
-    session_ttl_ms
-        How long a session lives.
     states
         The machines of all nodes that have applied all of `log`.
 
@@ -66,7 +63,7 @@ def judge(
     Violation
         C1, C2 or C3 does not hold.
     """
-    witness = Witness(operations, log, machines, session_ttl_ms=session_ttl_ms)
+    witness = Witness(operations, log, machines)
     witness.check()
     calls = by_key(operations, witness.places)
     verdicts = {key: linearizability.judge(each) for key, each in calls.items()}

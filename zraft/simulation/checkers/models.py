@@ -87,7 +87,7 @@ def _revisions(operations: Iterable[Operation]) -> dict[int, bytes]:
                 found[entry.mod_revision] = entry.value
             continue
         command = kv.decode_command(each.request)
-        if not isinstance(command, kv.Delete) and command.value is not None:
+        if isinstance(command, kv.Put | kv.CompareAndSet) and command.value is not None:
             revision = kv.decode_swapped(each.answer[1:])
             if revision is not None:
                 found[revision] = command.value
@@ -106,6 +106,7 @@ def _read_kv(operation: Operation, revisions: dict[int, bytes]) -> tuple[bytes, 
         return command.key, lambda state: _put(state, value)
     if isinstance(command, kv.Delete):
         return command.key, _delete(None if answer is None else kv.decode_deleted(answer).existed)
+    assert isinstance(command, kv.CompareAndSet), "limits are no client's to set"
     swapped = None if answer is None else kv.decode_swapped(answer) is not None
     expected = command.expected
     if isinstance(expected, int):

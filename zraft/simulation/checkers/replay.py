@@ -41,16 +41,14 @@ class Replay:
         From index 1 on.
     machines
         Fresh, by name.
-    session_ttl_ms
-        How long a session lives.
     """
 
-    def __init__(self, log: Sequence[Entry], machines: Mapping[str, StateMachine], *, session_ttl_ms: int) -> None:
+    def __init__(self, log: Sequence[Entry], machines: Mapping[str, StateMachine]) -> None:
         self._log = log
         self.machines = machines
         """As of the entry that `outcomes` gave last."""
         self._observers = [machine for _, machine in sorted(machines.items()) if isinstance(machine, Observer)]
-        self._sessions = ExpectedSessions(session_ttl_ms)
+        self._sessions = ExpectedSessions()
         self._leader: str | None = None
         self._membership: Membership | None = None
 
@@ -66,11 +64,7 @@ class Replay:
                 batch = _decode_batch(entry.data)
                 return Outcome(entry, batch, self._carry_out(batch, entry))
             case EntryKind.SESSION:
-                change = _decode_change(entry.data)
-                if change.closes:
-                    self._sessions.close(change.closes)
-                else:
-                    self._sessions.open(entry.index, entry.time_ms)
+                self._sessions.change(entry.index, _decode_change(entry.data), entry.time_ms)
             case EntryKind.NOOP:
                 ballot = _decode_ballot(entry.data)
                 self._leader = ballot.leader

@@ -42,8 +42,6 @@ class Witness:
         All that was committed, from index 1 on.
     machines
         Fresh, by name.
-    session_ttl_ms
-        How long a session lives without an entry of its own.
 
     Attributes
     ----------
@@ -58,12 +56,10 @@ class Witness:
         operations: Sequence[Operation],
         log: Sequence[Entry],
         machines: Mapping[str, StateMachine],
-        *,
-        session_ttl_ms: int,
     ) -> None:
         self._operations = operations
         self._log = log
-        self._replay = Replay(log, machines, session_ttl_ms=session_ttl_ms)
+        self._replay = Replay(log, machines)
         self.machines = machines
         self.places: dict[int, Place] = {}
         self._batches: defaultdict[tuple[int, int], list[Operation]] = defaultdict(list)
