@@ -93,9 +93,11 @@ class Operator:
             try:
                 process.raft.change_membership(change, process.clock.now_ms())
             except Refused:
-                self._cluster.hits["member_refused"] += bool(kind)
+                counted = "member_refused"
             else:
-                self._cluster.hits[kind] += bool(kind)
+                counted = kind
+            if kind:
+                self._cluster.hits[counted] += 1
 
         return ask
 
@@ -104,7 +106,7 @@ class Operator:
         current = process.raft.memberships.current
         members = [*current.voters, *current.learners]
         strangers = [id for id in self._cluster.ids if id not in members]
-        manual = random.random() < 0.2  # noqa: PLR2004 - some stay learners
+        manual = random.random() < 0.4  # noqa: PLR2004 - some stay learners
         if self.wiped is not None:
             return None
         change = None

@@ -66,9 +66,9 @@ class Packet:
             return STALE
         self.lost = True
         link.under_way -= 1
-        if link.cuts or (network.filtered and self.frames[0][_KIND_AT] in network.filtered):
+        if link.cuts or (network.filtered and not self.bad and self.frames[0][_KIND_AT] in network.filtered):
             return None
-        timeline.note(self.frames[0])
+        timeline.note(b"".join(self.frames[:1]))
         link.deliver(link.source, self.frames, self.bad)
         return None
 

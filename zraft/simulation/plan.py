@@ -172,15 +172,16 @@ def draw(seed: int, *, nodes: int | None = None, faults: Iterable[str] | None = 
     random = dice.of("plan")
     lower = log_uniform(random, 100, 1_000)
     upper = lower * random.uniform(1.3, 2.5)
-    drawn = random.choice((1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 7))
+    drawn = random.choice((1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 7))
+    clients = random.choice((1, 2, 3, 5, 8, 13, 20))
     count = nodes or drawn
-    spare = random.choice((0, 0, 1, 2))
+    spare = random.choice((0, 1, 1, 2))
     return Plan(
         seed=seed,
         nodes=count,
         spare=spare,
         faults=_faults(dice, allowed, upper),
-        events=int(log_uniform(random, 9_000, 30_000)),
+        events=int(log_uniform(random, 6_000, 24_000)),
         safety_ms=300_000.0,
         election_lower_ms=lower,
         election_upper_ms=upper,
@@ -202,9 +203,9 @@ def draw(seed: int, *, nodes: int | None = None, faults: Iterable[str] | None = 
         snapshot_entries=int(log_uniform(random, 10, 1_000)),
         chunk_bytes=int(log_uniform(random, 100, 256 << 10)),
         session_ttl_ms=int(upper * log_uniform(random, 5, 500)),
-        clients=random.choice((1, 2, 3, 5, 8, 13, 20)),
+        clients=clients,
         keys=random.choice((1, 2, 3, 5, 10, 20)),
-        client_think_ms=log_uniform(random, 1, 200),
+        client_think_ms=clients * upper * log_uniform(random, 0.03, 1),
         client_timeout_ms=upper * random.uniform(0.5, 4),
         machine=machine,
     )
@@ -239,7 +240,8 @@ def _faults(dice: Dice, allowed: list[str], upper_ms: float) -> dict[str, float]
         elif kind in CLIENT_FAULTS:
             rate = log_uniform(random, 0.002, 0.05)
         else:
-            rate = upper_ms * calm * log_uniform(random, 5, 50)
+            often = 3 if kind in COMMAND_FAULTS or kind == "wipe" else 1  # Many of them find that they cannot be now.
+            rate = upper_ms * calm * log_uniform(random, 5, 50) / often
         if drawn and kind in allowed:
             found[kind] = rate
     return found

@@ -99,9 +99,9 @@ class Process:
         self.disk_thread = self._open_disk_thread()
         started = partial(self.witness.script_started, node.id)
         self.guard = SimulatedGuard(cluster.timeline, dice.of(f"scripts/{node.id}"), self._reported, started)
-        self.machines = WitnessedMachines(
-            cluster.mount(), ttl_ms=cluster.plan.session_ttl_ms, on_failure=_machine_failed
-        )
+        self.mounted = cluster.mount()
+        """Its machines, by name."""
+        self.machines = WitnessedMachines(self.mounted, ttl_ms=cluster.plan.session_ttl_ms, on_failure=_machine_failed)
         self.machines.process = self
         self.asked: dict[tuple[bytes, int], list[Index]] = {}
         self.matches: dict[NodeId, tuple[Progress, Index]] = {}
@@ -321,7 +321,7 @@ def _hooks(node: NodeId) -> HookSettings:
     )
 
 
-def _machine_failed(name: str, error: Exception) -> None:
+def _machine_failed(name: str, error: BaseException) -> None:
     raise Violation("I22", f"the machine {name} raised {error!r}")
 
 
