@@ -21,6 +21,7 @@ from zraft.client.escort import EscortClient
 from zraft.client.greeting import Topology
 from zraft.client.history import HistoryClient
 from zraft.client.kv import KeyValueClient
+from zraft.client.members import MembersClient
 from zraft.client.survey import ask
 from zraft.config import Config, Limits
 from zraft.errors import ConfigError, InvalidRequest, Unavailable, ZraftError
@@ -94,6 +95,8 @@ class Client:
         """Brokers, topics, partitions and producers."""
         self.escort = EscortClient(self)
         """The formation of nodes, and its marches."""
+        self.members = MembersClient(self, patience_s)
+        """Who takes part in the cluster."""
 
     def __enter__(self) -> Self:
         return self

@@ -83,3 +83,11 @@ class Greeter:
         except msgspec.ValidationError as error:
             raise ProtocolError(f"not an answer to our hello: {error}") from error
         return Topology(codec.cluster_id, hello.nodes | {hello.node: endpoint}, limits)
+
+
+def learned(reply: requests.Reply) -> dict[NodeId, str]:
+    """Return where clients reach each node, by an answer to a hello; nothing when it cannot be read."""
+    try:
+        return msgspec.convert(reply.result, _Hello).nodes
+    except msgspec.ValidationError:
+        return {}

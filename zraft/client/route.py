@@ -38,6 +38,10 @@ class Route:
             return 2
         return 0 if node == self.leader else 1
 
+    def meet(self, node: NodeId) -> None:
+        """Take up a node that joined later; it is asked before all others, as far as nobody leads."""
+        self._nodes.insert(0, node)
+
     def asked(self, node: NodeId) -> None:
         """Note that `node` was asked just now: its turn comes again after all the others."""
         self._nodes.remove(node)

@@ -11,18 +11,22 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 
+import msgspec
 import zmq
 
-from zraft import frames
+from zraft import frames, requests
 from zraft.client.conversation import Conversation
 from zraft.client.errands import Errand
-from zraft.client.greeting import Greeter, Topology
+from zraft.client.greeting import Greeter, Topology, learned
 from zraft.client.sockets import Context, Socket, dealer
 from zraft.codec import REPLY_KINDS, Codec
 from zraft.errors import ProtocolError
+from zraft.raft.types import NodeId
 
 LINGER_MS = 500
 """How long the end of a session may still travel once the sockets are closed."""
+_NODES_ID = 1
+"""The id of every question for the nodes that there are; those of the conversation are above it."""
 _IN, _OUT = int(zmq.POLLIN), int(zmq.POLLOUT)
 """As plain numbers: to combine flags of an enumeration takes microseconds, for each connection at each turn."""
 
@@ -113,6 +117,9 @@ class Wire:
         self._boot_id = secrets.randbits(64)
         self._greeter = Greeter(self._source, self._boot_id, patience_s)
         self._codec: Codec | None = None
+        self._topology: Topology | None = None
+        self._asking: set[str] = set()
+        """Links over which it was asked which nodes there are, since a leader was named that no link leads to."""
         self._links: dict[str, _Link] = {}
         """By node, or by endpoint while the cluster is not known."""
         self._watched: set[str] = set()
@@ -237,6 +244,7 @@ class Wire:
             link = self._links[name]
             if link.monitor in ready:
                 link.forget_breaks()
+                self._asking.discard(name)
                 self._conversation.lost(name, now)
 
     def _receive(self, name: str, link: _Link, now: float) -> bool:
@@ -246,18 +254,39 @@ class Wire:
             if self._codec is None:
                 self._settle(self._greeter.heard(name, parts))
                 return True
-            reply = self._codec.decode(parts, REPLY_KINDS).message
+            reply: requests.Reply = self._codec.decode(parts, REPLY_KINDS).message
         except (ProtocolError, zmq.ZMQError) as error:
             self._conversation.route.strange(name, str(error))
         else:
+            if reply.id == _NODES_ID:
+                self._asking.discard(name)
+                self._meet(learned(reply), now)
+                return True
             self._conversation.received(name, reply, now)
+            unknown = reply.leader is not None and reply.leader not in self._links  # It joined later: ask where it is.
+            if unknown and name not in self._asking and self._send(link, self._codec.encode(requests.Hello(_NODES_ID))):
+                self._asking.add(name)
         return False
+
+    def _meet(self, endpoints: dict[NodeId, str], now: float) -> None:
+        """Connect to nodes that joined since the cluster was known."""
+        new = {node: endpoint for node, endpoint in endpoints.items() if node not in self._links}
+        if not new or self._topology is None:
+            return
+        self._links |= self._connect(new)
+        for node in new:
+            self._conversation.route.meet(node)
+        self._conversation.connected(now)
+        self._choose_sources()
+        self._topology = msgspec.structs.replace(self._topology, endpoints=self._topology.endpoints | endpoints)
+        self._on_known(self._topology)
 
     def _settle(self, topology: Topology) -> None:
         """Connect to the nodes of the cluster, now that they are known, in place of the seeds."""
         links = self._connect(topology.endpoints)
         for link in self._links.values():
             link.close()
+        self._topology = topology
         self._codec = Codec(topology.cluster_id, self._source, self._boot_id)
         self._use(links)
         self._conversation.know(list(topology.endpoints))
@@ -286,7 +315,7 @@ class Wire:
         if node in self._watched:
             return
         self._links[node].forget_breaks()  # What broke earlier says nothing of what is asked now.
-        self._watched = {node, *self._conversation.asked()} & set(self._links)
+        self._watched = {node, *self._conversation.asked(), *self._asking} & set(self._links)
         self._choose_sources()
 
     def _choose_sources(self) -> None:
