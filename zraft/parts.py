@@ -7,6 +7,7 @@ from loguru import logger
 from zraft import logs, particulars
 from zraft.config import Config
 from zraft.disk import OsFileSystem
+from zraft.machines.failures import told
 from zraft.machines.machine import StateMachine
 from zraft.machines.sessions import Machines
 from zraft.raft.state import Settings
@@ -50,6 +51,6 @@ def recover(config: Config, storage: Storage, mounted: dict[str, StateMachine]) 
         mounted,
         ttl_ms=config.sessions.ttl_ms,
         count_max=config.sessions.count_max,
-        on_failure=lambda name, error: logger.error("the machine {} failed: {!r}", name, error),
+        on_failure=lambda name, error: logger.error("the machine {} failed: {}", name, told(error)),
     )
     return machines, start_from(storage, machines.restore, logger.error)

@@ -34,8 +34,6 @@ class Tally:
             raise InvalidRequest("it was refused")
         if command == b"break":
             raise KeyError(object())
-        if command == b"no memory":
-            raise MemoryError
         self.seen[command] = self.seen.get(command, 0) + 1
         return b"%d" % sum(self.seen.values())
 
@@ -216,12 +214,6 @@ def test_a_failure_is_the_same_answer_everywhere_and_stops_nothing() -> None:
         assert result.value == [*done(b"1"), invalid("the machine tally failed: KeyError"), *done(b"2")]
         assert node.failures == ["tally KeyError"]
     assert list(one.machines.snapshot()) == list(other.machines.snapshot())
-
-
-def test_a_node_without_memory_stops_instead_of_answering() -> None:
-    node = Node()
-    with pytest.raises(MemoryError):
-        node.batch(node.register(), 1, b"no memory")
 
 
 def test_what_cannot_be_decoded_or_carried_out_is_invalid_and_changes_nothing() -> None:

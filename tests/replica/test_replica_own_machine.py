@@ -7,8 +7,9 @@ import pytest
 from virtual_cluster import VirtualCluster, VirtualNode
 
 from zraft.errors import ConfigError, InvalidRequest
+from zraft.machines.depth import FRAMES_MAX
 from zraft.machines.machine import Applied
-from zraft.requests import Answer, Commands, Outcome
+from zraft.requests import Answer, Commands, Outcome, Queries
 
 encode = msgspec.msgpack.encode
 
@@ -27,10 +28,20 @@ class Ledger:
             raise KeyError(object())
         if command == b"nothing":
             return None  # type: ignore[return-value]
+        if command == b"exit":
+            raise SystemExit(0)
+        if command == b"disk":
+            raise OSError(5, "Input/output error")
+        if command == b"deep":
+            return self.apply(command, at)
         self.numbers.append(int(command))
         return b"%d" % sum(self.numbers)
 
     def query(self, query: bytes) -> bytes:
+        if query == b"no memory":
+            raise MemoryError
+        if query:
+            return Ledger().apply(query, Applied(0, 0, 0, 0, None, None))
         return encode(self.numbers)
 
     def snapshot(self) -> Iterator[bytes]:
@@ -50,6 +61,9 @@ FAILURES = {
     b"nothing": b"the machine ledger failed: TypeError",
     b"no number": b"the machine ledger failed: ValueError",
     b"refuse": rb"not text: \udcff",
+    b"exit": b"the machine ledger failed: SystemExit",
+    b"disk": b"the machine ledger failed: OSError",
+    b"deep": b"the machine ledger failed: RecursionError",
 }
 
 
@@ -75,9 +89,20 @@ def test_an_exception_inside_apply_is_the_same_answer_and_the_same_state_at_ever
     )
     leader.start()
     assert len(states(cluster)) == 1, "a node that replays its log fails just as it did"
-    at = session + 1
-    kept = encode([at, 1, at, at, at, at, 2])
-    assert [node.machines.query("ledger", b"")[1:] for node in cluster.running] == [kept] * 3, "half of it was written"
+    at, deep = session + 1, FRAMES_MAX - 1
+    kept = [at, 1, *[at] * (len(FAILURES) - 2 + deep), at, 2]
+    for node in cluster.running:
+        assert node.machines.query("ledger", b"")[1:] == encode(kept), "half of it was written"
+
+
+def test_an_exception_inside_a_query_is_its_answer_and_ends_no_node(
+    cluster: VirtualCluster, leader: VirtualNode, session: int
+) -> None:
+    queries = [*FAILURES, b"no memory"]
+    answers = [*FAILURES.values(), b"the machine ledger failed: MemoryError"]
+    reply = cluster.call(leader, Queries(0, "ledger", queries))
+    assert reply.result == [bytes([Answer.INVALID]) + text for text in answers]
+    assert cluster.call(leader, Queries(0, "ledger", [b""])).outcome == Outcome.DONE
 
 
 def test_a_node_that_lacks_the_machine_stops_and_the_others_go_on(

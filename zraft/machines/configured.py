@@ -6,11 +6,11 @@ from typing import Any
 
 from zraft.config import Config
 from zraft.errors import ConfigError
+from zraft.machines.failures import SHOWN_MAX, told
 from zraft.machines.machine import StateMachine
 from zraft.printable import one_line
 
 _METHODS = ("apply", "query", "snapshot", "restore")
-_SHOWN_MAX = 200
 
 
 def own_machines(config: Config, taken: Container[str]) -> dict[str, StateMachine]:
@@ -64,8 +64,10 @@ def describer(machine: StateMachine) -> Callable[[bytes], str] | None:
 
     def described(command: bytes) -> str:
         try:
-            return one_line(str(describe(command))[:_SHOWN_MAX])
-        except Exception as error:  # noqa: BLE001 - what a command is called must not stop a node
+            return one_line(str(describe(command))[:SHOWN_MAX])
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - what a command is called must not stop a node
             return f"{len(command)} B that describe() fails at: {type(error).__name__}"
 
     return described
@@ -85,7 +87,7 @@ def _made(path: str) -> StateMachine:
     try:
         machine: StateMachine = found()
     except Exception as error:
-        raise _Unfit(f"{path}() cannot be made: {_told(error)}; a machine is made without arguments") from error
+        raise _Unfit(f"{path}() cannot be made: {told(error)}; a machine is made without arguments") from error
     missing = [method for method in _METHODS if not callable(getattr(machine, method, None))]
     if missing:
         raise _Unfit(f"{path} is no state machine: it lacks {', '.join(missing)}; see zraft.machines.machine")
@@ -98,10 +100,6 @@ def _imported(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise _Unfit(f"there is no module {error.name}; install it, or put its directory on PYTHONPATH") from error
-        raise _Unfit(f"the module {name} cannot be imported: {_told(error)}; install that too") from error
+        raise _Unfit(f"the module {name} cannot be imported: {told(error)}; install that too") from error
     except Exception as error:
-        raise _Unfit(f"the module {name} cannot be imported: {_told(error)}; correct it") from error
-
-
-def _told(error: Exception) -> str:
-    return one_line(f"{type(error).__name__}: {error}"[:_SHOWN_MAX])
+        raise _Unfit(f"the module {name} cannot be imported: {told(error)}; correct it") from error

@@ -6,10 +6,13 @@ and never depends on `hash()` of a string, on the order of a set, or on which no
 world comes in through `Applied`: cluster time, the session, the leader.
 
 **Errors.** A command that cannot be carried out raises `zraft.errors.InvalidRequest`, before it has changed anything,
-with a text that depends on the command and the state alone: that text is the answer on every node. Any other exception
-is a mistake in the machine. It becomes an answer too, equal on every node since the machine is deterministic, and
-gives the exception's type alone, as its text may name addresses of memory. MemoryError, RecursionError and OSError say
-something about one node rather than about the command; they are not answers, and stop the node.
+with a text that depends on the command and the state alone: that text is the answer on every node. Any other exception, SystemExit
+and the like included, is a mistake in the machine. It becomes an answer too, equal on every node since the machine is
+deterministic, and gives the exception's type alone, as its text may name addresses of memory. That includes RecursionError: calls
+may go equally deep on every node (`depth`). Only two are no answers. MemoryError says something about one node rather
+than about the command, and stops that node: so let no command decide how much memory is asked for at once. KeyboardInterrupt is
+whoever sits in front of it. An exception out of `query`, `errand` or a `describe` stops nothing at all; it is
+the answer, or a line in the log.
 
 **Observing.** A machine that is an `Observer` too hears of elections and of changes of membership, in their places among
 the commands. Nobody waits for an answer there, so any exception is a fault of the node's, and stops it.

@@ -10,13 +10,14 @@ No leader lets a command for a machine that it does not have into the log. So a 
 than others have, and stops: were it to pass the command over, its state would no longer be theirs.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
 import msgspec
 
-from zraft.errors import ConfigError, InvalidRequest
-from zraft.machines import snapshots
+from zraft.errors import ConfigError, InvalidRequest, ZraftError
+from zraft.machines import depth, failures, snapshots
 from zraft.machines.machine import Applied, Errand, Observer, Proactive, StateMachine
 from zraft.machines.table import ANSWERS_BYTES_MAX, Session, Table
 from zraft.raft.types import Ballot, Entry, EntryKind, Index, Membership, NodeId, Term
@@ -78,7 +79,7 @@ class Machines:
         ttl_ms: int = SESSION_TTL_MS,
         count_max: int = SESSIONS_MAX,
         answers_bytes_max: int = ANSWERS_BYTES_MAX,
-        on_failure: Callable[[str, Exception], None] | None = None,
+        on_failure: Callable[[str, BaseException], None] | None = None,
     ) -> None:
         self._machines = dict(machines)
         self._observers = [machine for _, machine in sorted(machines.items()) if isinstance(machine, Observer)]
@@ -112,6 +113,8 @@ class Machines:
         ------
         ConfigError
             It is for a machine that is not mounted.
+        ZraftError
+            A machine had not the memory for it.
         """
         assert entry.index == self.index + 1, f"entry {entry.index} applied right after {self.index}"
         assert entry.time_ms >= self.time_ms, f"time fell from {self.time_ms} to {entry.time_ms} at {entry.index}"
@@ -169,25 +172,40 @@ class Machines:
                 f"entry {entry.index} of the log is for the machine {batch.machine!r}, which this node does not have; "
                 "mount it here as on the other nodes (machines, in the configuration)"
             )
-        at = self._at(entry, batch.session)
-        answers = []
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(depth.here() + depth.FRAMES_MAX)
+        try:
+            return Result(Outcome.DONE, self._answers(machine, batch, self._at(entry, batch.session)))
+        finally:
+            sys.setrecursionlimit(limit)
+
+    def _answers(self, machine: StateMachine, batch: Batch, at: Applied) -> list[bytes]:
+        """Return the answers to all commands of a batch; the same on every node, whatever the machine does."""
+        answers: list[bytes] = []
         apply = machine.apply
         for command in batch.commands:
             try:
-                answers.append(_DONE + apply(command, at))
-            except Exception as error:  # noqa: BLE001 - the answer must be the same on every node, whatever a machine does
+                try:
+                    answers.append(_DONE + apply(command, at))
+                except InvalidRequest as refusal:
+                    answers.append(_refused(refusal))
+            except KeyboardInterrupt:
+                raise
+            except MemoryError as error:
+                raise ZraftError(
+                    f"entry {at.index} of the log: the machine {batch.machine!r} had not the memory for command "
+                    f"{len(answers) + 1} of {len(batch.commands)}; this node stops rather than differ from the others: "
+                    "give it more, and start it again"
+                ) from error
+            except BaseException as error:  # noqa: BLE001 - were one to pass, a single command would end node after node
                 answers.append(self._failed(batch.machine, error))
-        return Result(Outcome.DONE, answers)
+        return answers
 
-    def _failed(self, name: str, error: Exception) -> bytes:
-        """Return the answer for an exception inside a machine, or raise it when it is this node's own trouble."""
-        if isinstance(error, InvalidRequest):
-            return _INVALID + str(error).encode(errors="backslashreplace")
-        if isinstance(error, MemoryError | RecursionError | OSError):
-            raise error
+    def _failed(self, name: str, error: BaseException) -> bytes:
+        """Return the answer for a mistake in a machine, and tell of it."""
         if self._on_failure is not None:
             self._on_failure(name, error)
-        return _INVALID + f"the machine {name} failed: {type(error).__name__}".encode()
+        return _INVALID + failures.answer(name, error)
 
     def _session_change(self, entry: Entry) -> Result:
         try:
@@ -217,8 +235,10 @@ class Machines:
     def errand(self, name: str, random: Random) -> Errand | None:
         """Ask a proactive machine what is to happen next; a machine that fails at that has no errand."""
         try:
-            return self._proactive[name].errand(random)
-        except Exception as error:  # noqa: BLE001 - as in `_carry_out`
+            return failures.checked(self._proactive[name].errand(random))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the next leader would be asked the same
             self._failed(name, error)
             return None
 
@@ -228,8 +248,13 @@ class Machines:
         if target is None:
             return _INVALID + f"no machine {machine!r} is mounted".encode()
         try:
-            return _DONE + target.query(query)
-        except Exception as error:  # noqa: BLE001 - as in `_carry_out`
+            try:
+                return _DONE + target.query(query)
+            except InvalidRequest as refusal:
+                return _refused(refusal)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the client would ask the next node the same, and end that too
             return self._failed(machine, error)
 
     def query_all(self, machine: str, queries: list[bytes]) -> Result:
@@ -261,3 +286,7 @@ class Machines:
         self.index, self.term, self.time_ms = head.index, head.term, head.time_ms
         self.leader, self.membership = head.leader, head.membership
         self.sessions.restore(sessions, head.session_ttl_ms, head.sessions_max)
+
+
+def _refused(refusal: InvalidRequest) -> bytes:
+    return _INVALID + str(refusal).encode(errors="backslashreplace")
