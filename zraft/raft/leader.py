@@ -234,7 +234,8 @@ class Leader:
         if not self.roster.counts(peer):
             return
         snapshot = self.state.snapshots.newest
-        if progress.next_index <= self.state.log.base.index and progress.state is not ProgressState.SNAPSHOT:
+        waits = progress.state is ProgressState.SNAPSHOT or progress.probe_sent
+        if progress.next_index <= self.state.log.base.index and not waits:
             assert snapshot is not None, "a log that begins behind a snapshot which is not there"
             progress.begin_snapshot(snapshot)
             self.state.note("snapshot_sent", target=peer, index=snapshot.last.index, size=snapshot.size)
