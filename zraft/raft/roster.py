@@ -82,7 +82,8 @@ class Roster:
 
     def meet(self, peer: NodeId, disk_id: str) -> None:
         """Take note of the data directory that a node answers from."""
-        if peer not in self.current.disk_ids and self._met.get(peer) != disk_id and peer not in self._leaving:
+        if peer not in self.current.disk_ids and peer not in self._leaving:
+            # Also one that was met before: it may have been on its way out then, and could not be registered.
             self._met[peer] = disk_id
             self.register()
 

@@ -14,7 +14,7 @@ that is led astray takes longer, and ends with the same verdict.
 
 from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import NamedTuple
+from itertools import takewhile
 
 import msgspec
 
@@ -34,16 +34,33 @@ class Verdict(Enum):
     """It gave up."""
 
 
-class _Reached(NamedTuple):
+Mark = tuple[int, int, int, State]
+"""What has happened, and the state behind it.
+
+Of the operations that returned, all before the first number have happened and that one has not; the second has a bit for each from
+there on. The third has a bit for each of those that never returned.
+"""
+
+
+class _Reached:
     """A point of the search."""
 
-    happened: int
-    """A bit for each operation, in the order of `_Search.calls`."""
-    state: State
-    first: int
-    """All operations that returned and stand before this place have happened."""
-    candidates: Iterator[int]
-    """What to try next here."""
+    __slots__ = ("ahead", "candidates", "first", "hinted", "loose", "owing", "state")
+
+    def __init__(self, mark: Mark, hinted: int, owing: int) -> None:
+        self.first, self.ahead, self.loose, self.state = mark
+        self.hinted = hinted
+        """All before this place of `_Search.by_hint` have happened."""
+        self.owing = owing
+        """All before this place of `_Search.by_return` have happened."""
+        self.candidates: Iterator[int] = iter(())
+        """What to try next here."""
+
+    def has(self, number: int) -> bool:
+        """Whether that operation has happened."""
+        if number < 0:
+            return bool(self.loose >> ~number & 1)
+        return number < self.first or bool(self.ahead >> number - self.first & 1)
 
 
 def judge(calls: Sequence[Call], *, steps_max: int = STEPS_MAX) -> Verdict:
@@ -88,6 +105,8 @@ def _until(calls: Sequence[Call], stamp: int) -> list[Call]:
 class _Search:
     """One search.
 
+    Operations have numbers: their places among those that returned, in the order of invocation, and ``~place`` among the others.
+
     Parameters
     ----------
     calls
@@ -95,21 +114,21 @@ class _Search:
     """
 
     def __init__(self, calls: Sequence[Call]) -> None:
-        ended = sorted((call for call in calls if call.returned != ENDLESS), key=lambda call: call.invoked)
-        self.open = sorted((call for call in calls if call.returned == ENDLESS), key=lambda call: call.invoked)
-        """Those that never returned."""
-        self.ended = len(ended)
-        self.calls = ended + self.open
-        self.done = (1 << self.ended) - 1
-        """Nothing that returned is owed any more."""
+        self._ended = sorted((call for call in calls if call.returned != ENDLESS), key=lambda call: call.invoked)
+        self._loose = sorted((call for call in calls if call.returned == ENDLESS), key=lambda call: call.invoked)
+        numbers = [*range(len(self._ended)), *(~place for place in range(len(self._loose)))]
+        self.by_hint = sorted(numbers, key=lambda number: self._call(number).hint)
+        self.by_return = sorted(range(len(self._ended)), key=lambda number: self._ended[number].returned)
+
+    def _call(self, number: int) -> Call:
+        return self._ended[number] if number >= 0 else self._loose[~number]
 
     def run(self, steps_max: int) -> Verdict:
-        calls, done = self.calls, self.done
-        happened, first = 0, 0
-        seen: set[tuple[int, State]] = set()
-        path = [_Reached(happened, (), first, self._candidates(happened, first))]
+        count = len(self._ended)
+        seen: set[Mark] = set()
+        path = [self._reach((0, 0, 0, ()), 0, 0)]
         steps = 0
-        while happened & done != done:
+        while path[-1].first < count:
             here = path[-1]
             number = next(here.candidates, None)
             if number is None:
@@ -120,36 +139,42 @@ class _Search:
             steps += 1
             if steps > steps_max:
                 return Verdict.UNDECIDED
-            behind = calls[number].step(here.state)
-            if behind is None or (mark := (here.happened | 1 << number, behind)) in seen:
+            state = self._call(number).step(here.state)
+            if state is None:
                 continue
-            seen.add(mark)
-            happened, first = mark[0], here.first
-            while happened >> first & 1 and first < self.ended:
-                first += 1
-            path.append(_Reached(happened, behind, first, self._candidates(happened, first)))
+            first, ahead, loose = here.first, here.ahead, here.loose
+            if number >= 0:
+                ahead |= 1 << number - first
+                while ahead & 1:
+                    first, ahead = first + 1, ahead >> 1
+            else:
+                loose |= 1 << ~number
+            mark: Mark = (first, ahead, loose, state)
+            if mark not in seen:
+                seen.add(mark)
+                path.append(self._reach(mark, here.hinted, here.owing))
         return Verdict.LEGAL
 
-    def _candidates(self, happened: int, first: int) -> Iterator[int]:
-        """Yield what may happen next: first what returned, then what did not, each as the hints have it.
+    def _reach(self, mark: Mark, hinted: int, owing: int) -> _Reached:
+        """Return a point of the search; `hinted` and `owing` may be those of a point before it."""
+        here = _Reached(mark, hinted, owing)
+        while here.hinted < len(self.by_hint) and here.has(self.by_hint[here.hinted]):
+            here.hinted += 1
+        while here.owing < len(self.by_return) and here.has(self.by_return[here.owing]):
+            here.owing += 1
+        here.candidates = self._candidates(here)
+        return here
 
-        What returned comes first unless a hint has what did not before it: only where nothing else fits is it asked whether
-        something happened that nobody has heard of.
-        """
-        calls = self.calls
-        found: list[int] = []
-        owed = ENDLESS
-        """The first return among those that have not happened."""
-        for number in range(first, self.ended):
-            if calls[number].invoked > owed:
-                break
-            if not happened >> number & 1:
-                found.append(number)
-                owed = min(owed, calls[number].returned)
-        for number in range(self.ended, len(calls)):
-            if calls[number].invoked > owed:
-                break
-            if not happened >> number & 1:
-                found.append(number)
-        found.sort(key=lambda number: calls[number].hint)
-        return iter(found)
+    def _candidates(self, here: _Reached) -> Iterator[int]:
+        """Yield what may happen next: whatever was invoked before the first return that is owed. What the hints have next comes first."""
+        owed = ENDLESS if here.owing == len(self.by_return) else self._ended[self.by_return[here.owing]].returned
+        favourite = self.by_hint[here.hinted] if here.hinted < len(self.by_hint) else None
+        if favourite is not None and self._call(favourite).invoked < owed:
+            yield favourite
+        others = [
+            number
+            for numbers in (range(here.first, len(self._ended)), (~place for place in range(len(self._loose))))
+            for number in takewhile(lambda number: self._call(number).invoked < owed, numbers)
+            if number != favourite and not here.has(number)
+        ]
+        yield from sorted(others, key=lambda number: self._call(number).hint)
