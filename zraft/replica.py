@@ -232,6 +232,7 @@ class Replica:
         if ready.committed:
             self.raft.applied(ready.committed[-1].index)
         self.serving.confirmed(self._upkeep.confirmed(ready.reads))
+        self.serving.reads_lost(ready.lost_reads)
         for note in ready.notes:
             self._tell(note)
         if ready.role_change is not None:

@@ -81,12 +81,25 @@ class SessionChange(msgspec.Struct, frozen=True, array_like=True, gc=False, forb
     """How many there may be."""
 
 
+class From(IntEnum):
+    """Who may answer a read, and what it must have seen."""
+
+    LEADER = 0
+    """The leader, linearizably (thesis §6.4)."""
+    ANY = 1
+    """Whoever is asked, linearizably too: a follower asks its leader from which index on it may answer."""
+    STALE = 2
+    """Whoever is asked, from its state as it is: any time behind, and of nobody's time if it is cut off."""
+
+
 class Queries(msgspec.Struct, frozen=True, array_like=True):
-    """Linearizable reads of one machine (thesis §6.4); the results come in the same order."""
+    """Reads of one machine (thesis §6.4); the results come in the same order."""
 
     id: int
     machine: Annotated[str, msgspec.Meta(max_length=64)]
     queries: Annotated[list[bytes], msgspec.Meta(max_length=CALLS_MAX)]
+    source: Annotated[int, msgspec.Meta(ge=0, le=2)] = 0
+    """A `From`."""
 
 
 class StatusRequest(msgspec.Struct, frozen=True, array_like=True):

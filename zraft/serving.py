@@ -25,6 +25,7 @@ from zraft.requests import (
     Batch,
     CloseSession,
     Commands,
+    From,
     MembershipChange,
     MembersRequest,
     OpenSession,
@@ -183,6 +184,13 @@ class Serving:
             )
         return False
 
+    def reads_lost(self, contexts: list[int]) -> None:
+        """Refuse reads that this node took as a follower and cannot answer: its leader is another by now."""
+        for context in contexts:
+            read = self._reads.pop(context)
+            self._count_queries(read.asked, -1)
+            self._refuse(read.client, read.asked.id, Outcome.REFUSED, "leadership moved")
+
     def leadership_lost(self) -> None:
         """Tell everybody who waits that this node can't finish it: reads never happened, commands may yet commit."""
         self._admissions.leadership_lost()
@@ -258,12 +266,16 @@ class Serving:
         ):
             why = f"busy: {self.count:,} requests with {self._queries_waiting:,} queries wait already"
             self._refuse(client, request.id, Outcome.REFUSED, why)
-        elif self._raft.read_index(context, now):
+        elif request.source == From.STALE:
+            self._confirmed.appendleft((0, _Read(client, request)))  # From whatever is applied: no index to wait for.
+            self._count_queries(request, 1)
+        elif self._raft.read_index(context, now, follower=request.source == From.ANY):
             self._next_context += 1
             self._reads[context] = _Read(client, request)
             self._count_queries(request, 1)
         else:
-            self._refuse(client, request.id, Outcome.REFUSED, "this node does not lead")
+            why = "this node knows no leader" if request.source == From.ANY else "this node does not lead"
+            self._refuse(client, request.id, Outcome.REFUSED, why)
 
     def _count_queries(self, asked: Queries, one: int) -> None:
         self._queries_waiting += one * len(asked.queries)

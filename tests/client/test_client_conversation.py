@@ -8,9 +8,9 @@ from zraft.client.calls import Call
 from zraft.client.conversation import Conversation
 from zraft.client.errands import BACKOFF_UPPER_S, Errand
 from zraft.client.route import Route
-from zraft.codec import Codec
+from zraft.codec import REQUEST_KINDS, Codec
 from zraft.errors import OutcomeUnknown, SessionExpired, Unavailable
-from zraft.requests import Answer, Outcome, Reply
+from zraft.requests import Answer, From, Outcome, Reply
 
 CODEC = Codec(1, "client", 1)
 PATIENCE_S = 1.0
@@ -249,3 +249,56 @@ def test_nodes_take_turns_while_nobody_leads() -> None:
         route.asked(asked[-1])
         route.refused(asked[-1], None, "", 0.0)
     assert asked == ["n1", "n2", "n3"] * 2
+
+
+class TestReadsThatAnyNodeMayAnswer:
+    def ask(self, talk: Talk, source: From, query: bytes = b"q") -> Call:
+        call = Call("m", query, 100.0, bytes, source)
+        talk.conversation.anywhere.append(call)
+        return call
+
+    def test_they_go_to_a_node_that_does_not_lead_and_say_how_they_may_be_read(self, talk: Talk) -> None:
+        talk.conversation.route.served("n1")
+        self.ask(talk, From.STALE)
+        (errand,) = talk.conversation.due(0.0)
+        assert talk.conversation.order(errand, 0.0) == ["n2", "n1"]
+        assert CODEC.decode(errand.frames(CODEC, 9), REQUEST_KINDS).message.source == From.STALE
+
+    def test_whoever_answers_is_not_taken_for_the_leader(self, talk: Talk) -> None:
+        talk.conversation.route.served("n1")
+        call = self.ask(talk, From.ANY)
+        id, _ = talk.send("n2")
+        talk.hear(id, Outcome.DONE, done(b"x"), node="n2", leader="n1")
+        assert call.result(0) == b"x"
+        assert talk.conversation.route.leader == "n1"
+        assert not talk.conversation.busy
+
+    def test_a_refusal_is_asked_of_another_after_a_while(self, talk: Talk) -> None:
+        talk.conversation.route.served("n1")
+        call = self.ask(talk, From.ANY)
+        id, errand = talk.send("n2")
+        talk.hear(id, Outcome.REFUSED, node="n2")
+        assert not talk.due()
+        talk.now += BACKOFF_UPPER_S
+        assert talk.conversation.order(errand, talk.now) == ["n1", "n2"], "the one that could not comes last"
+        assert talk.conversation.route.leader == "n1"
+        id, _ = talk.send("n1")
+        talk.hear(id, Outcome.DONE, done(b"x"))
+        assert call.result(0) == b"x"
+
+    def test_the_two_sorts_do_not_share_a_batch(self, talk: Talk) -> None:
+        self.ask(talk, From.ANY)
+        self.ask(talk, From.STALE)
+        (errand,) = talk.conversation.due(0.0)
+        assert len(errand.calls) == 1
+
+    def test_they_are_given_up_and_closed_like_others(self, talk: Talk) -> None:
+        late, closed = self.ask(talk, From.ANY), self.ask(talk, From.STALE)
+        talk.send("n2")
+        talk.at(100.0)
+        assert isinstance(late.exception(0), Unavailable)
+        assert isinstance(closed.exception(0), Unavailable)
+        last = self.ask(talk, From.ANY)
+        talk.send("n2")
+        talk.conversation.close()
+        assert isinstance(last.exception(0), Unavailable)

@@ -314,6 +314,9 @@ class Rig:
             self.witness.read_confirmed(raft, read)
             self.confirmed.append(read.context)
             self._tell(lambda read=read: f"{raft.id}@{raft.term} {describe.read(read)}")
+        for context in ready.lost_reads:
+            self.witness.read_lost(context)
+            self._tell(lambda context=context: f"{raft.id}@{raft.term} can't confirm read {context}")
         for note in ready.notes:
             self._tell_note(raft, note)
         change = ready.role_change

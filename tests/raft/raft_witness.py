@@ -121,6 +121,10 @@ class Witness:
         floor = self._reads.pop(read.context)
         assert read.index >= floor, f"{raft.id} confirms read {read.context} at {read.index}: stale, {floor} committed"
 
+    def read_lost(self, context: int) -> None:
+        """Take note that a read is given up: it is never confirmed."""
+        del self._reads[context]
+
     # -- what must hold ------------------------------------------------------------------------------------------------
 
     def _check_stable(self, raft: Raft) -> None:

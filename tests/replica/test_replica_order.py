@@ -17,6 +17,7 @@ EFFECT = {
     "install": "install",
     "committed": "apply",
     "reads": "confirmed",
+    "lost_reads": "lost",
     "notes": "line",
     "role_change": "role",
 }
@@ -33,6 +34,7 @@ def leader() -> VirtualNode:
     replica = leader.replica
     assert replica.raft.propose(EntryKind.TICK, b"", cluster.now) is not None
     replica.serving.confirmed = lambda reads: reads and leader.effects.append(("confirmed", reads))  # type: ignore[method-assign]
+    replica.serving.reads_lost = lambda lost: lost and leader.effects.append(("lost", lost))  # type: ignore[method-assign]
     replica._compaction.install = lambda snapshot: leader.effects.append(("install", snapshot))  # type: ignore[method-assign]
     replica.raft.applied = lambda index: leader.effects.append(("applied", index))  # type: ignore[method-assign]
     replica._log = lambda *line: leader.effects.append(("line", line))
@@ -51,6 +53,7 @@ def everything(leader: VirtualNode) -> dict[str, Any]:
         "install": SNAPSHOT,
         "committed": [raft.log.entry(raft.log.last_index)],
         "reads": [ReadReady(1, 1)],
+        "lost_reads": [2],
         "notes": [Note("leader_reset", {"leader": "n9"})],
         "role_change": RoleChange(Role.FOLLOWER, raft.term + 1, None, "higher_term"),
     }
@@ -64,6 +67,7 @@ def nothing() -> dict[str, Any]:
         "install": None,
         "committed": [],
         "reads": [],
+        "lost_reads": [],
         "notes": [],
         "role_change": None,
     }

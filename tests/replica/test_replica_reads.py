@@ -5,11 +5,9 @@ from replies import journal, value_in
 from virtual_cluster import VirtualCluster, VirtualNode
 
 from zraft import serving
-from zraft.machines.kv.commands import Get, List
+from zraft.machines.kv.commands import Get, List, encode
 from zraft.raft.types import Role
-from zraft.requests import (
-    Outcome,
-)
+from zraft.requests import From, Outcome, Queries
 
 
 def test_a_read_sees_what_was_acknowledged_before_it(
@@ -88,3 +86,43 @@ def test_reads_are_answered_for_a_bounded_time_in_one_turn(
     cluster.until(turned, "all of them answered")
     assert max(sizes) == 3
     assert all(cluster.answer(id) for id in asked)
+
+
+def follower_of(cluster: VirtualCluster, leader: VirtualNode) -> VirtualNode:
+    return next(node for node in cluster.running if node is not leader)
+
+
+def test_a_follower_answers_a_read_and_sees_what_was_acknowledged_before_it(
+    cluster: VirtualCluster, leader: VirtualNode, session: int
+) -> None:
+    follower = follower_of(cluster, leader)
+    for number in range(5):
+        cluster.answered(cluster.put(leader, session, b"k", b"%d" % number))
+        reply = cluster.answered(cluster.ask(follower, Queries(0, "kv", [encode(Get(b"k"))], From.ANY)))
+        assert value_in(reply.result[0]) == b"%d" % number
+
+
+def test_a_follower_without_its_leader_answers_no_linearizable_read_and_any_stale_one(
+    cluster: VirtualCluster, leader: VirtualNode, session: int
+) -> None:
+    cluster.answered(cluster.put(leader, session, b"k", b"old"))
+    cluster.settled()
+    follower = follower_of(cluster, leader)
+    cluster.isolate(follower.id)
+    cluster.answered(cluster.put(leader, session, b"k", b"new"))
+    asked = cluster.ask(follower, Queries(0, "kv", [encode(Get(b"k"))], From.ANY))
+    stale = cluster.ask(follower, Queries(0, "kv", [encode(Get(b"k"))], From.STALE))
+    assert value_in(cluster.answered(stale).result[0]) == b"old"
+    assert cluster.answer(asked) is None
+    assert cluster.answered(asked).outcome == Outcome.REFUSED, "once it stands for election, it knows that it can't"
+    assert follower.replica.serving.count == 0
+    again = cluster.ask(follower, Queries(0, "kv", [encode(Get(b"k"))], From.ANY))
+    assert cluster.answered(again).message == "this node knows no leader"
+
+
+def test_a_stale_read_does_not_wait_behind_others(cluster: VirtualCluster, leader: VirtualNode) -> None:
+    cluster.isolate(leader.id)
+    waits = cluster.read(leader, Get(b"k"))
+    stale = cluster.ask(leader, Queries(0, "kv", [encode(Get(b"k"))], From.STALE))
+    assert cluster.answered(stale).outcome == Outcome.DONE
+    assert cluster.answer(waits) is None

@@ -23,6 +23,8 @@ Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="SECONDS
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Key = Annotated[str, typer.Argument(metavar="KEY")]
 IfValue = Annotated[str | None, typer.Option("--if-value", metavar="OLD", help="Only if that is its value.")]
+FromFollower = Annotated[bool, typer.Option("--from-follower", help="Ask a node that need not lead; linearizable too.")]
+Stale = Annotated[bool, typer.Option("--stale", help="Ask any node for what it has, however old.")]
 IfRevision = Annotated[int | None, typer.Option("--if-revision", min=1, metavar="N", help="Only if put there.")]
 
 
@@ -58,10 +60,18 @@ def put(
 
 
 @app.command()
-def get(key: Key, config_file: ConfigFile = None, timeout: Timeout = 5.0, as_json: AsJson = False) -> None:
+def get(
+    key: Key,
+    *,
+    from_follower: FromFollower = False,
+    stale: Stale = False,
+    config_file: ConfigFile = None,
+    timeout: Timeout = 5.0,
+    as_json: AsJson = False,
+) -> None:
     """Print the value of KEY, byte for byte, with a newline behind it on a terminal; exit code 1 when there is none."""
     with _client(config_file, timeout) as client:
-        entry = client.kv.entry(_raw(key))
+        entry = client.kv.entry(_raw(key), from_follower=from_follower, stale=stale)
     if entry is None:
         raise _missing(key)
     if as_json:
@@ -97,13 +107,16 @@ def delete(
 @app.command("list")
 def list_entries(
     prefix: Annotated[str, typer.Argument(metavar="[PREFIX]")] = "",
+    *,
+    from_follower: FromFollower = False,
+    stale: Stale = False,
     config_file: ConfigFile = None,
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
     """Print the keys that begin with PREFIX, one a line, in order; with --json whole entries in one array."""
     with _client(config_file, timeout) as client:
-        entries = client.kv.list(_raw(prefix))
+        entries = client.kv.list(_raw(prefix), from_follower=from_follower, stale=stale)
     if as_json:
         print(json.dumps([_shown(entry) for entry in entries]))
         return

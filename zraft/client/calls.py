@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from zraft.errors import InvalidRequest, ZraftError
-from zraft.requests import Answer
+from zraft.requests import Answer, From
 
 
 class Again:
@@ -36,10 +36,20 @@ class Call(Future[Any]):
         On the monotonic clock, in seconds: answered by then, or failed.
     read
         Makes the user's value of what the machine returned; for queries perhaps `Again`.
+    source
+        Of a query: who may answer it.
     """
 
-    def __init__(self, machine: str, payload: bytes, deadline: float, read: Callable[[bytes], Any]) -> None:
+    def __init__(
+        self,
+        machine: str,
+        payload: bytes,
+        deadline: float,
+        read: Callable[[bytes], Any],
+        source: From = From.LEADER,
+    ) -> None:
         super().__init__()
+        self.source = source
         self.machine = machine
         self.payload = payload
         self.deadline = deadline

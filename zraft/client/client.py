@@ -26,6 +26,7 @@ from zraft.client.survey import ask
 from zraft.config import Config, Limits
 from zraft.errors import ConfigError, InvalidRequest, Unavailable, ZraftError
 from zraft.raft.types import NodeId
+from zraft.requests import From
 
 Result = TypeVar("Result")
 PATIENCE_LOWER_S = 0.3
@@ -133,19 +134,26 @@ class Client:
         self._connection.submit(call, self._connection.writes)
         return call
 
-    def submit_query(self, machine: str, query: bytes, read: Callable[[bytes], Any] = bytes) -> "Future[Any]":
-        """Have `query` answered by the state machine of that name, linearizably; parameters as above."""
-        call = self._call(machine, query, read)
-        self._connection.submit(call, self._connection.reads)
+    def submit_query(
+        self, machine: str, query: bytes, read: Callable[[bytes], Any] = bytes, source: From = From.LEADER
+    ) -> "Future[Any]":
+        """Have `query` answered by the state machine of that name, as linearizably as `source` says; else as above."""
+        call = self._call(machine, query, read, source)
+        self._connection.submit(call, self._queue_of(source))
         return call
 
     def command(self, machine: str, command: bytes, read: Callable[[bytes], Any] = bytes) -> Any:
         """Do what `submit_command` does, and wait for the result."""
         return self._perform(self._call(machine, command, read), self._connection.writes)
 
-    def query(self, machine: str, query: bytes, read: Callable[[bytes], Any] = bytes) -> Any:
+    def query(
+        self, machine: str, query: bytes, read: Callable[[bytes], Any] = bytes, source: From = From.LEADER
+    ) -> Any:
         """Do what `submit_query` does, and wait for the result."""
-        return self._perform(self._call(machine, query, read), self._connection.reads)
+        return self._perform(self._call(machine, query, read, source), self._queue_of(source))
+
+    def _queue_of(self, source: From) -> deque[Call]:
+        return self._connection.reads if source == From.LEADER else self._connection.anywhere
 
     def _perform(self, call: Call, queue: deque[Call]) -> Any:
         if self._connection.inside:
@@ -153,12 +161,12 @@ class Client:
         self._connection.perform(call, queue)
         return call.result()
 
-    def _call(self, machine: str, payload: bytes, read: Callable[[bytes], Any]) -> Call:
+    def _call(self, machine: str, payload: bytes, read: Callable[[bytes], Any], source: From = From.LEADER) -> Call:
         if self._closed or self._pid != os.getpid():
             raise self._unusable()
         if len(payload) > requests.BATCH_BYTES_MAX - _BATCH_OVERHEAD_BYTES:
             raise InvalidRequest(f"a request of {len(payload):,} bytes; {requests.BATCH_BYTES_MAX:,} at most")
-        return Call(machine, payload, time.monotonic() + self._timeout_s, read)
+        return Call(machine, payload, time.monotonic() + self._timeout_s, read, source)
 
     def _unusable(self) -> Unavailable:
         if self._closed:

@@ -47,6 +47,8 @@ class Connection:
         """Where commands are handed over."""
         self.reads: deque[Call] = self._conversation.reads
         """Where queries are."""
+        self.anywhere: deque[Call] = self._conversation.anywhere
+        """Where queries are that any node may answer."""
         self._context: Context = zmq.Context()
         self._wire: Wire | None = None
         self._bell = Bell()

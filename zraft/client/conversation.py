@@ -3,13 +3,14 @@
 It knows no socket and no clock; whoever turns the wire hands it times and answers, and asks what to send.
 
 A session has one batch of commands under way, and everything that is submitted meanwhile leaves as the next one. Reads go
-beside it, likewise one batch at a time. A batch that nobody waits for any more is abandoned, not settled: the next one has
+beside it, likewise one batch at a time, and so do those that any node may answer. A batch that nobody waits for any more is abandoned, not settled: the next one has
 a higher sequence, and the replicated state never applies a batch older than the session's newest, so the abandoned one
 either happened before it or never will. Settling it first would make later calls wait for one that everybody gave up.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 
@@ -18,7 +19,7 @@ from zraft.client import outcomes
 from zraft.client.calls import Call
 from zraft.client.errands import Errand
 from zraft.client.route import Route
-from zraft.errors import InvalidRequest, OutcomeUnknown, SessionExpired, Unavailable, ZraftError
+from zraft.errors import InvalidRequest, OutcomeUnknown, SessionExpired
 from zraft.raft.types import NodeId
 from zraft.requests import Outcome
 
@@ -45,6 +46,8 @@ class Conversation:
         """Commands that wait for a batch; any thread appends, the one that turns the wire takes."""
         self.reads: deque[Call] = deque()
         """Queries that wait for a batch, in the same way."""
+        self.anywhere: deque[Call] = deque()
+        """Queries that any node may answer, in the same way."""
         self._session: int | None = None
         """The session's number, once it is open."""
         self._sequence = 0
@@ -52,6 +55,7 @@ class Conversation:
         self._opening: Errand | None = None
         self._writing: Errand | None = None
         self._reading: Errand | None = None
+        self._asking: Errand | None = None
         self._closing: Errand | None = None
         self._taken: list[Call] = []
         """Calls on their way from a queue to an errand."""
@@ -73,7 +77,9 @@ class Conversation:
             else:
                 self._writing = self._next_batch()
         if self.reads and self._reading is None:
-            self._reading = self._next_queries()
+            self._reading = self._next_queries(self.reads)
+        if self.anywhere and self._asking is None:
+            self._asking = self._next_queries(self.anywhere)
         for errand in self._errands():
             if errand.current is None and errand.not_before <= now:
                 yield errand
@@ -96,12 +102,16 @@ class Conversation:
     def wakes_at(self) -> float | None:
         """When there is something to do, if nothing comes in; None for never."""
         times = [errand.wakes_at() for errand in self._errands()]
-        times += [queue[0].deadline for queue in (self.writes, self.reads) if queue]
+        times += [queue[0].deadline for queue in self._queues if queue]
         return min(times, default=None)
 
     def _errands(self) -> list[Errand]:
-        all_four = (self._opening, self._writing, self._reading, self._closing)
-        return [errand for errand in all_four if errand is not None]
+        everything = (self._opening, self._writing, self._reading, self._asking, self._closing)
+        return [errand for errand in everything if errand is not None]
+
+    @property
+    def _queues(self) -> tuple[deque[Call], ...]:
+        return (self.writes, self.reads, self.anywhere)
 
     def _next_batch(self) -> Errand | None:
         calls = self._take(self.writes)
@@ -113,11 +123,17 @@ class Conversation:
         batch = requests.Batch(self._session, self._sequence, calls[0].machine, commands)
         return Errand(requests.Commands(0), _encode(batch), calls)
 
-    def _next_queries(self) -> Errand | None:
-        calls = self._take(self.reads)
+    def _next_queries(self, queue: deque[Call]) -> Errand | None:
+        calls = self._take(queue)
         if not calls:
             return None
-        return Errand(requests.Queries(0, calls[0].machine, [call.payload for call in calls]), None, calls)
+        asked = requests.Queries(0, calls[0].machine, [call.payload for call in calls], calls[0].source)
+        return Errand(asked, None, calls)
+
+    def order(self, errand: Errand, now: float) -> list[NodeId]:
+        """Return whom to ask, best first."""
+        order = self.route.order_of_any if errand is self._asking else self.route.order
+        return order(now, errand.avoid)
 
     def _take(self, queue: deque[Call]) -> list[Call]:
         """Take what fits into one batch: calls for one machine, as many as wait, within the limits."""
@@ -125,7 +141,8 @@ class Conversation:
         size = 0
         while queue and len(calls) < BATCH_COUNT_MAX:
             call = queue[0]
-            if calls and (call.machine != calls[0].machine or size + len(call.payload) > BATCH_BYTES_MAX):
+            alike = not calls or (call.machine, call.source) == (calls[0].machine, calls[0].source)
+            if calls and (not alike or size + len(call.payload) > BATCH_BYTES_MAX):
                 break
             if call.leaves():
                 calls.append(call)
@@ -141,6 +158,9 @@ class Conversation:
         if errand is None:
             return
         del errand.attempts[reply.id]
+        if errand is self._asking:
+            self._heard_of_any(errand, node, reply, now)
+            return
         if reply.outcome in (Outcome.REFUSED, Outcome.UNKNOWN):
             self._try_elsewhere(errand, node, reply, now)
             return
@@ -149,7 +169,7 @@ class Conversation:
         if errand is self._writing:
             self._settle_batch(errand, reply)
         elif errand is self._reading:
-            self._settle_queries(errand, reply)
+            self._settle_queries(errand, reply, self.reads)
         elif errand is self._opening:
             self._opened(errand, reply, now)
         else:
@@ -166,6 +186,15 @@ class Conversation:
         else:
             errand.back_off(now)
 
+    def _heard_of_any(self, errand: Errand, node: NodeId, reply: requests.Reply, now: float) -> None:
+        errand.unresolved -= 1
+        if reply.outcome != Outcome.REFUSED:
+            self._settle_queries(errand, reply, self.anywhere)
+            return
+        self.route.could_not(node, reply.message)
+        if errand.current == reply.id:
+            errand.back_off(now)
+
     def _opened(self, errand: Errand, reply: requests.Reply, now: float) -> None:
         if reply.outcome == Outcome.DONE and isinstance(reply.result, int):
             self._finish(errand)
@@ -178,31 +207,23 @@ class Conversation:
         if reply.outcome == Outcome.SESSION_EXPIRED:
             self._session = None
             if errand.unresolved:
-                _fail(waiting, lambda: SessionExpired(
+                outcomes.fail(waiting, lambda: SessionExpired(
                     "the session expired while a command was under way: it was applied before that or never; "
                     "read back what it was to change"))  # fmt: skip
             else:
                 self.writes.extendleft(reversed(waiting))
-        elif reply.outcome == Outcome.DONE and _is_list(reply.result, len(errand.calls)):
+        elif reply.outcome == Outcome.DONE and outcomes.is_list(reply.result, len(errand.calls)):
             for call, answer in zip(waiting, reply.result[errand.expired :], strict=True):
                 if not call.answer(answer, OutcomeUnknown):
                     call.set_exception(OutcomeUnknown(outcomes.strange(reply)))
         elif reply.outcome == Outcome.INVALID:
-            _fail(waiting, lambda: InvalidRequest(reply.message))
+            outcomes.fail(waiting, lambda: InvalidRequest(reply.message))
         else:
-            _fail(waiting, lambda: OutcomeUnknown(outcomes.strange(reply)))
+            outcomes.fail(waiting, lambda: OutcomeUnknown(outcomes.strange(reply)))
         self._finish(errand)  # Last, so that an interrupt loses no call.
 
-    def _settle_queries(self, errand: Errand, reply: requests.Reply) -> None:
-        waiting = errand.waiting()
-        if reply.outcome == Outcome.DONE and _is_list(reply.result, len(errand.calls)):
-            answered = zip(waiting, reply.result[errand.expired :], strict=True)
-            later = [call for call, answer in answered if not call.answer(answer, Unavailable)]
-            self.reads.extendleft(reversed(later))
-        elif reply.outcome == Outcome.INVALID:
-            _fail(waiting, lambda: InvalidRequest(reply.message))
-        else:
-            _fail(waiting, lambda: Unavailable(outcomes.strange(reply)))
+    def _settle_queries(self, errand: Errand, reply: requests.Reply, queue: deque[Call]) -> None:
+        queue.extendleft(reversed(outcomes.settle_queries(errand, reply)))
         self._finish(errand)
 
     @property
@@ -227,20 +248,20 @@ class Conversation:
 
     def expire(self, now: float) -> None:
         """Give up attempts that stay unanswered, and calls whose time is up."""
+        unavailable, unknown = partial(outcomes.unavailable, self.route), partial(outcomes.unknown, self.route)
         for errand in self._errands():
             if errand.current is not None and errand.silent_at <= now:
                 self.route.silent(errand.attempts[errand.current], now)
                 errand.retry(now)
-        if self._writing and not self._writing.expire(
-            now, self._unknown if self._writing.unresolved else self._unavailable
-        ):
+        if self._writing and not self._writing.expire(now, unknown if self._writing.unresolved else unavailable):
             self._finish(self._writing)
-        if self._reading and not self._reading.expire(now, self._unavailable):
-            self._finish(self._reading)
+        for reading in (self._reading, self._asking):
+            if reading and not reading.expire(now, unavailable):
+                self._finish(reading)
         # What is under way was submitted before what waits, and is told first.
-        for queue in (self.writes, self.reads):
+        for queue in self._queues:
             while queue and queue[0].deadline <= now:
-                queue.popleft().fail_waiting(self._unavailable())
+                queue.popleft().fail_waiting(unavailable())
         if self._opening and self._opening.current is None and not self.writes:
             self._finish(self._opening)
 
@@ -252,13 +273,8 @@ class Conversation:
         self._opening = None if errand is self._opening else self._opening
         self._writing = None if errand is self._writing else self._writing
         self._reading = None if errand is self._reading else self._reading
+        self._asking = None if errand is self._asking else self._asking
         self._closing = None if errand is self._closing else self._closing
-
-    def _unavailable(self) -> Unavailable:
-        return outcomes.unavailable(self.route)
-
-    def _unknown(self) -> OutcomeUnknown:
-        return outcomes.unknown(self.route)
 
     # The end
 
@@ -266,9 +282,12 @@ class Conversation:
         """Fail every call; what is left to do is to end the session, if there is one."""
         if self._writing:
             unknown = self._writing.unresolved > 0
-            _fail(self._writing.waiting(), lambda: outcomes.closed_under_way() if unknown else outcomes.closed())
-        if self._reading:
-            _fail(self._reading.waiting(), outcomes.closed)
+            outcomes.fail(
+                self._writing.waiting(), lambda: outcomes.closed_under_way() if unknown else outcomes.closed()
+            )
+        for reading in (self._reading, self._asking):
+            if reading:
+                outcomes.fail(reading.waiting(), outcomes.closed)
         self.drain()
         for errand in self._errands():
             self._finish(errand)
@@ -288,8 +307,8 @@ class Conversation:
             if not call.done():
                 call.set_exception(outcomes.interrupted())
         fresh = Conversation(self._patience_s)
-        fresh.writes, fresh.reads = self.writes, self.reads
-        for queue in (fresh.writes, fresh.reads):
+        fresh.writes, fresh.reads, fresh.anywhere = self._queues
+        for queue in fresh._queues:
             for call in [call for call in queue if call.done()]:
                 queue.remove(call)
         return fresh
@@ -297,18 +316,20 @@ class Conversation:
     @property
     def busy(self) -> bool:
         """Whether anything waits or is under way."""
-        return bool(self.writes or self.reads or self._errands())
+        return any(self._queues) or bool(self._errands())
 
     @property
     def has_new(self) -> bool:
         """Whether `due` would form a batch, or open a session, for what was submitted since."""
         if self.writes and self._writing is None and (self._session is not None or self._opening is None):
             return True
-        return bool(self.reads) and self._reading is None
+        return bool(self.reads and self._reading is None) or bool(self.anywhere and self._asking is None)
 
     def is_idle(self, queue: deque[Call]) -> bool:
         """Whether a call that joins `queue` now is sent now, instead of with the next batch."""
-        return (self._writing if queue is self.writes else self._reading) is None
+        if queue is self.writes:
+            return self._writing is None
+        return (self._reading if queue is self.reads else self._asking) is None
 
     @property
     def closing(self) -> bool:
@@ -317,19 +338,10 @@ class Conversation:
 
     def drain(self) -> None:
         """Fail every call that waits; any thread may, once nothing is sent any more."""
-        for queue in (self.writes, self.reads):
+        for queue in self._queues:
             while queue:
                 try:
                     call = queue.popleft()
                 except IndexError:
                     break  # Another thread drains as well, and took the last.
                 call.fail_waiting(outcomes.closed())
-
-
-def _is_list(result: object, length: int) -> bool:
-    return isinstance(result, list) and len(result) == length
-
-
-def _fail(calls: list[Call], why: Callable[[], ZraftError]) -> None:
-    for call in calls:
-        call.set_exception(why())

@@ -8,6 +8,7 @@ from zraft.client.calls import Again
 from zraft.errors import InvalidRequest
 from zraft.machines.kv import commands
 from zraft.machines.kv.commands import KeyValue
+from zraft.requests import From
 
 if TYPE_CHECKING:
     from zraft.client.client import Client
@@ -41,23 +42,38 @@ class KeyValueClient:
         """Do what `put` does, without waiting."""
         return self._client.submit_command(_MACHINE, self._put(key, value), commands.decode_revision)
 
-    def get(self, key: str | bytes) -> bytes | None:
-        """Return the value of `key`, or None; linearizable."""
-        value: bytes | None = self._client.query(_MACHINE, self._get(key), _read_value)
+    def get(self, key: str | bytes, *, from_follower: bool = False, stale: bool = False) -> bytes | None:
+        """Return the value of `key`, or None; linearizable, unless `stale`.
+
+        Parameters
+        ----------
+        from_follower
+            Any node may answer, and rather one that does not lead; it asks its leader how far it must have come, so the
+            answer is linearizable still (thesis §6.4), and the leader has less to do.
+        stale
+            Any node may answer from what it has: nobody is asked, and the answer may be any time behind.
+        """
+        value: bytes | None = self._client.query(_MACHINE, self._get(key), _read_value, _source(from_follower, stale))
         return value
 
-    def submit_get(self, key: str | bytes) -> "Future[bytes | None]":
+    def submit_get(
+        self, key: str | bytes, *, from_follower: bool = False, stale: bool = False
+    ) -> "Future[bytes | None]":
         """Do what `get` does, without waiting."""
-        return self._client.submit_query(_MACHINE, self._get(key), _read_value)
+        return self._client.submit_query(_MACHINE, self._get(key), _read_value, _source(from_follower, stale))
 
-    def entry(self, key: str | bytes) -> KeyValue | None:
-        """Return the whole entry of `key`, with its revisions, or None; linearizable."""
-        entry: KeyValue | None = self._client.query(_MACHINE, self._get(key), commands.decode_entry)
+    def entry(self, key: str | bytes, *, from_follower: bool = False, stale: bool = False) -> KeyValue | None:
+        """Return the whole entry of `key`, with its revisions, or None; read as `get` does."""
+        source = _source(from_follower, stale)
+        entry: KeyValue | None = self._client.query(_MACHINE, self._get(key), commands.decode_entry, source)
         return entry
 
-    def submit_entry(self, key: str | bytes) -> "Future[KeyValue | None]":
+    def submit_entry(
+        self, key: str | bytes, *, from_follower: bool = False, stale: bool = False
+    ) -> "Future[KeyValue | None]":
         """Do what `entry` does, without waiting."""
-        return self._client.submit_query(_MACHINE, self._get(key), commands.decode_entry)
+        source = _source(from_follower, stale)
+        return self._client.submit_query(_MACHINE, self._get(key), commands.decode_entry, source)
 
     def delete(self, key: str | bytes) -> bool:
         """Remove `key`; return whether it existed."""
@@ -96,18 +112,25 @@ class KeyValueClient:
         command = self._compare_and_set(key, expected, value)
         return self._client.submit_command(_MACHINE, command, commands.decode_swapped)
 
-    def list(self, prefix: str | bytes = b"", limit: int = 0) -> Entries:
+    def list(
+        self, prefix: str | bytes = b"", limit: int = 0, *, from_follower: bool = False, stale: bool = False
+    ) -> Entries:
         """Return the entries whose keys begin with `prefix`, in the order of their keys: all, or the first `limit`.
+
+        Read as `get` does.
 
         Up to 1 MiB of them are as of one moment. More come in pages: each is linearizable, and what changes between two
         pages shows in the later one alone.
         """
-        entries: Entries = self._client.query(_MACHINE, *self._list(prefix, limit))
+        source = _source(from_follower, stale)
+        entries: Entries = self._client.query(_MACHINE, *self._list(prefix, limit), source)
         return entries
 
-    def submit_list(self, prefix: str | bytes = b"", limit: int = 0) -> "Future[Entries]":
+    def submit_list(
+        self, prefix: str | bytes = b"", limit: int = 0, *, from_follower: bool = False, stale: bool = False
+    ) -> "Future[Entries]":
         """Do what `list` does, without waiting."""
-        return self._client.submit_query(_MACHINE, *self._list(prefix, limit))
+        return self._client.submit_query(_MACHINE, *self._list(prefix, limit), _source(from_follower, stale))
 
     def _put(self, key: str | bytes, value: bytes) -> bytes:
         _check_value(value)
@@ -179,3 +202,9 @@ def _pages(prefix: bytes, limit: int) -> Callable[[bytes], Entries | Again]:
         return Again(_encode(commands.List(prefix, page.entries[-1].key, max(0, missing))))
 
     return read
+
+
+def _source(from_follower: bool, stale: bool) -> From:
+    if from_follower and stale:
+        raise InvalidRequest("a read is from_follower, which is linearizable, or stale; not both")
+    return From.ANY if from_follower else From.STALE if stale else From.LEADER

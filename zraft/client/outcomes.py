@@ -1,8 +1,13 @@
 """What a call that was not answered is told: what happened to it, as far as anybody knows."""
 
+from collections.abc import Callable
+
 from zraft import requests
+from zraft.client.calls import Call
+from zraft.client.errands import Errand
 from zraft.client.route import Route
-from zraft.errors import OutcomeUnknown, Unavailable
+from zraft.errors import InvalidRequest, OutcomeUnknown, Unavailable, ZraftError
+from zraft.requests import Outcome
 
 
 def unavailable(route: Route) -> Unavailable:
@@ -39,3 +44,27 @@ def closed_under_way() -> OutcomeUnknown:
 def interrupted() -> OutcomeUnknown:
     """Say that the thread which carried it was torn out of its work."""
     return OutcomeUnknown("the thread that carried the call was interrupted: it happened once or never")
+
+
+def settle_queries(errand: Errand, reply: requests.Reply) -> list[Call]:
+    """Settle the queries of `errand` by what a node answered; return those that must be asked again."""
+    waiting = errand.waiting()
+    if reply.outcome == Outcome.DONE and is_list(reply.result, len(errand.calls)):
+        answered = zip(waiting, reply.result[errand.expired :], strict=True)
+        return [call for call, answer in answered if not call.answer(answer, Unavailable)]
+    if reply.outcome == Outcome.INVALID:
+        fail(waiting, lambda: InvalidRequest(reply.message))
+    else:
+        fail(waiting, lambda: Unavailable(strange(reply)))
+    return []
+
+
+def is_list(result: object, length: int) -> bool:
+    """Whether the result has an answer for each call."""
+    return isinstance(result, list) and len(result) == length
+
+
+def fail(calls: list[Call], why: Callable[[], ZraftError]) -> None:
+    """Fail each of `calls` with an error of its own."""
+    for call in calls:
+        call.set_exception(why())

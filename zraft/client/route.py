@@ -31,6 +31,10 @@ class Route:
         """Return all nodes, best first: the leader, then those not asked for longest, at last the suspected and `avoid`."""
         return sorted(self._nodes, key=lambda node: self._rank(node, now, avoid))
 
+    def order_of_any(self, now: float, avoid: NodeId | None) -> list[NodeId]:
+        """Return all nodes for a read that any may answer, best first: the leader has enough to do without it."""
+        return sorted(self._nodes, key=lambda node: (self._rank(node, now, avoid) or 1.5, node == avoid))
+
     def _rank(self, node: NodeId, now: float, avoid: NodeId | None) -> int:
         if self._suspected_until.get(node, 0.0) > now:
             return 3
@@ -63,6 +67,11 @@ class Route:
         news = leader != self.leader and self._suspected_until.get(leader, 0.0) <= now
         self.leader = leader
         return news
+
+    def could_not(self, node: NodeId, why: str) -> None:
+        """Note that `node` could not answer what any node may; who leads, that does not say."""
+        self._reasons[node] = why or "refused"
+        self._suspected_until.pop(node, None)
 
     def silent(self, node: NodeId, now: float) -> None:
         """Note that `node` did not answer in time."""

@@ -216,7 +216,7 @@ class Wire:
         """Hand `errand` to the best node that has a connection; False when none has."""
         id = self._conversation.new_id()
         parts = errand.frames(codec, id)
-        for node in self._conversation.route.order(now, errand.avoid):
+        for node in self._conversation.order(errand, now):
             self._watch(node)
             if self._send(self._links[node], parts):
                 self._conversation.sent(errand, id, node, now)

@@ -230,10 +230,15 @@ class Raft(TermGate):
         write = self._next_write()
         committed = self._next_committed()
         change = self._role_change()
-        if not (self.sends or write or self.pieces or committed or self.reads or self.notes or change):
+        if not (
+            self.sends or write or self.pieces or committed or self.reads or self.lost_reads or self.notes or change
+        ):
             return None
-        ready = Ready(self.sends, write, self.pieces, self.installs, committed, self.reads, self.notes, change)
-        self.sends, self.pieces, self.installs, self.reads, self.notes = [], [], None, [], []
+        ready = Ready(
+            self.sends, write, self.pieces, self.installs, committed, self.reads, self.lost_reads, self.notes, change
+        )
+        self.sends, self.pieces, self.installs = [], [], None
+        self.reads, self.lost_reads, self.notes = [], [], []
         return ready
 
     def _begin_from(self, snapshot: Snapshot) -> None:
@@ -279,6 +284,7 @@ class Raft(TermGate):
         """Follow `leader`, or wait for one to appear, in `term`."""
         assert term >= self.term, f"term went back: {self.term} -> {term}"
         assert leader != self.id, "a node cannot follow itself"
+        self._forget_reads()
         self._end_candidacy("higher_term" if term > self.term else "another_leads" if leader else "refused")
         if term > self.term:
             self.note("term_update", term=term, before=self.term)
@@ -289,11 +295,16 @@ class Raft(TermGate):
 
     def become_pre_candidate(self) -> None:
         """Ask whether a candidacy would succeed (thesis §9.6)."""
+        self._forget_reads()
         self._end_candidacy("timeout")  # A split vote (paper §5.2).
         self._reason = "election"
         role = PreCandidate(self)
         self.role = role
         role.ask()
+
+    def _forget_reads(self) -> None:
+        if isinstance(self.role, Follower):
+            self.lost_reads += self.role.reads.drop()
 
     def _end_candidacy(self, outcome: str) -> None:
         if isinstance(self.role, Candidate):
@@ -301,6 +312,7 @@ class Raft(TermGate):
 
     def become_candidate(self, cause: Cause, began: float) -> None:
         """Stand for election in the next term (paper §5.2): take it, vote for ourselves, ask the others."""
+        self._forget_reads()
         self._raise_term(self.term + 1)
         self.voted_for = self.id
         self._reason = "transfer" if cause is Cause.TRANSFER else "election"

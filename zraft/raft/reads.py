@@ -119,3 +119,8 @@ class ForwardedReads:
             return []
         confirmed, self._asked, self.asked_at = self._asked, [], None
         return confirmed
+
+    def drop(self) -> list[int]:
+        """Give up all of them; return their contexts."""
+        dropped, self._asked, self._waiting, self.asked_at = self._asked + self._waiting, [], [], None
+        return dropped

@@ -83,6 +83,8 @@ class Ready(msgspec.Struct, frozen=True):
     """To the state machines, in order; then the core hears `applied(index)`."""
     reads: list[ReadReady]
     """Confirmed reads, to be answered once their index is applied."""
+    lost_reads: list[int]
+    """Contexts of reads taken as a follower that will not be confirmed: its leader, or the term, is another."""
     notes: list[Note]
     """To logs and monitors."""
     role_change: RoleChange | None

@@ -124,6 +124,8 @@ class State(ABC):
         """What the state machines are to begin anew from."""
         self.reads: list[ReadReady] = []
         """Confirmed since the last `Ready`."""
+        self.lost_reads: list[int] = []
+        """Contexts of reads that will not be confirmed here, since the last `Ready`."""
         self.notes: list[Note] = []
         """For people, since the last `Ready`."""
 
