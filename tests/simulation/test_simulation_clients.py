@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from fake_cluster import LEADER, OTHER, FakeCluster
+from pretended_cluster import LEADER, OTHER, PretendedCluster
 
 from zraft.errors import ConfigError
 from zraft.machines.machine import Applied
@@ -20,10 +20,10 @@ from zraft.simulation.violation import Violation
 CLIENT_KINDS = {"client_crash": 0.1, "client_gives_up": 0.2, "client_idle": 0.05}
 
 
-def lived(seed: int = 0, *, loss: int = 5, until: float = 2_000, **changes: Any) -> tuple[FakeCluster, Workload]:
+def lived(seed: int = 0, *, loss: int = 5, until: float = 2_000, **changes: Any) -> tuple[PretendedCluster, Workload]:
     plan = msgspec.structs.replace(draw(seed, nodes=3, faults=[]), clients=6, keys=3, session_ttl_ms=400)
     plan = msgspec.structs.replace(plan, client_think_ms=10, client_timeout_ms=20, **changes)
-    cluster = FakeCluster(plan, loss=loss)
+    cluster = PretendedCluster(plan, loss=loss)
     workload = Workload(cluster)  # type: ignore[arg-type]
     workload.start()
     cluster.run(until)
@@ -107,7 +107,7 @@ def test_nobody_is_certain_that_something_failed_where_the_network_repeats() -> 
 
 def test_once_all_is_healed_no_client_fails() -> None:
     plan = msgspec.structs.replace(draw(1, nodes=3, faults=[]), clients=3, client_think_ms=5, faults=CLIENT_KINDS)
-    cluster = FakeCluster(plan)
+    cluster = PretendedCluster(plan)
     cluster.healed = True
     workload = Workload(cluster)  # type: ignore[arg-type]
     workload.start()

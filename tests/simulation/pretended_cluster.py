@@ -33,7 +33,7 @@ BUGS = {
 """What may be wrong with a system, from outside."""
 
 
-class FakeCluster:
+class PretendedCluster:
     """A cluster of two names; behind both is one state. See `zraft.simulation.cluster.Simulation`.
 
     Parameters
@@ -62,7 +62,7 @@ class FakeCluster:
         """All that arrived: client, node, request, batch."""
         self.wrong = 0
         """How often the bug has struck."""
-        self._random = self.dice.of("fake")
+        self._random = self.dice.of("pretended")
         self._clients: dict[bytes, Callable[[list[bytes]], None]] = {}
         self._codecs = {node: Codec(self.cluster_id, node, 1) for node in self.nodes}
         self._older = Machines(mounted(plan.machine))
