@@ -80,10 +80,18 @@ class OsFileSystem:
     """The FileSystem seam on the directory `root`; ``str()`` gives the path for messages.
 
     Files are made with mode 0600, directories with 0700; symbolic links below the root are not followed.
+
+    Parameters
+    ----------
+    root
+        The directory.
+    writable
+        Whether files are opened for writing too; without, whoever may read the directory can, and nothing changes in it.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, writable: bool = True) -> None:
         self._root = root
+        self._access = os.O_RDWR if writable else os.O_RDONLY
         self._locks: dict[str, int] = {}
         """Descriptors that hold a lock, by path; closing one would give it up."""
 
@@ -93,7 +101,7 @@ class OsFileSystem:
     def open(self, path: str, *, create: bool = False) -> File:
         """Open for reading and writing; with `create` it must not exist yet."""
         full = self._path(path)
-        return OsFile(os.open(full, os.O_RDWR | _FLAGS | (os.O_CREAT | os.O_EXCL if create else 0), 0o600), full)
+        return OsFile(os.open(full, self._access | _FLAGS | (os.O_CREAT | os.O_EXCL if create else 0), 0o600), full)
 
     def list(self, path: str = "") -> list[str]:
         """Names in a directory, sorted."""

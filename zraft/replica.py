@@ -14,6 +14,7 @@ from zraft import narration
 from zraft.addresses import Addresses
 from zraft.compaction import Compaction
 from zraft.events import Publisher
+from zraft.excerpt import excerpt
 from zraft.hooks.decide import HookScheduler, Standing
 from zraft.machines.sessions import Machines
 from zraft.narration import Describer, entry_text, hook_line, line
@@ -23,8 +24,8 @@ from zraft.raft.leader import Leader
 from zraft.raft.messages import Heartbeat, InstallSnapshot, Message
 from zraft.raft.ready import Note, Ready, RoleChange, Write
 from zraft.raft.state import Settings
-from zraft.raft.types import Endpoints, Entry, EntryKind, Membership, NodeId, Recovered
-from zraft.requests import EntryView, Hello, Outcome, RecentEvents, Reply, Status, StatusRequest
+from zraft.raft.types import Endpoints, Entry, EntryKind, Index, Membership, NodeId, Recovered
+from zraft.requests import Hello, Outcome, RecentEvents, Reply, Status, StatusRequest
 from zraft.seams import Clock, Guard, Network, Random, WriteQueue
 from zraft.serving import Serving
 from zraft.upkeep import Upkeep
@@ -35,8 +36,6 @@ SNAPSHOT_BYTES = 16 << 20
 """How much the log grows, at the least, before a snapshot is taken, unless configured otherwise."""
 ENTRY_KEPT_BYTES_MAX = 16 << 10
 """Of a larger entry, its text is made at once: an event that waits for a reader would keep all of it in memory."""
-ENTRIES_SHOWN_MAX = 1_000
-"""Log entries that one status answer may hold."""
 
 
 class World(msgspec.Struct, frozen=True):
@@ -164,7 +163,7 @@ class Replica:
                 hello = {"node": self.raft.id, "leader": self.raft.leader, **self._host.hello()}
                 self._world.network.reply(client, Reply(request.id, Outcome.DONE, hello, self.raft.leader))
             case StatusRequest():
-                status = msgspec.to_builtins(self.status(request.log))
+                status = msgspec.to_builtins(self.status(request.log, request.until))
                 self._world.network.reply(client, Reply(request.id, Outcome.DONE, status, self.raft.leader))
             case RecentEvents():
                 recent = [msgspec.to_builtins(event) for event in self._publisher.recent(request.count)]
@@ -304,11 +303,10 @@ class Replica:
 
     # -- what people see -----------------------------------------------------------------------------------------------
 
-    def status(self, log: int = 0) -> Status:
-        """Return this node's own view of itself, with its newest `log` entries."""
+    def status(self, log: int = 0, until: Index = 0) -> Status:
+        """Return this node's own view of itself, with `log` entries up to index `until`, or up to the last; see `excerpt`."""
         raft = self.raft
         role = raft.role
-        shown = range(raft.log.last_index, max(raft.log.first_index - 1, raft.log.last_index - log), -1)
         return Status(
             node=raft.id,
             role=role.name,
@@ -321,7 +319,8 @@ class Replica:
             election_timer_ms=self._election_timer_ms(),
             election_timeout_ms=int(role.timeout_ms),
             warnings=self._warnings(),
-            log=[self._view(raft.log.entry(index)) for index in shown[:ENTRIES_SHOWN_MAX]],
+            first_index=raft.log.first_index,
+            log=excerpt(raft.log, log, until, self._describers),
             members=self.endpoints(),
             **self._host.health(),
         )
@@ -341,8 +340,3 @@ class Replica:
         role = self.raft.role
         since = role.rounds.confirmed_sent_at if isinstance(role, Leader) else role.timer_from
         return max(0, int(self._world.clock.now_ms() - since))
-
-    def _view(self, entry: Entry) -> EntryView:
-        applied = entry.index <= self.raft.log.last_applied
-        text = entry_text(entry, self._describers)
-        return EntryView(entry.index, entry.term, EntryKind(entry.kind).name.lower(), text, applied)

@@ -107,7 +107,9 @@ class StatusRequest(msgspec.Struct, frozen=True, array_like=True):
 
     id: int
     log: int = 0
-    """How many of the newest log entries to include."""
+    """How many log entries to include, newest first; fewer come when it would be too much."""
+    until: Index = 0
+    """The newest of them; 0 for the last that there is."""
 
 
 class TransferRequest(msgspec.Struct, frozen=True, array_like=True):
@@ -270,6 +272,8 @@ class EntryView(msgspec.Struct, frozen=True):
     text: str
     committed: bool
     """Committed and applied at this node."""
+    time_ms: int = 0
+    """Cluster time when it was made."""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -297,6 +301,8 @@ class Status(msgspec.Struct, frozen=True):
     """The guard process beside it; for ``zraft cluster status``, and no key of ``zraft status --json``."""
     warnings: list[str] = []
     """What an operator should know: a peer that lost its data, a slow disk."""
+    first_index: int = 1
+    """Where its log begins, what came before being in a snapshot; no key of ``zraft status --json`` either."""
     log: list[EntryView] = []
     """Newest first, when asked for."""
     members: dict[NodeId, Endpoints] = {}

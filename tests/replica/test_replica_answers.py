@@ -3,6 +3,7 @@
 import pytest
 from virtual_cluster import VirtualCluster, VirtualNode
 
+from zraft import excerpt
 from zraft.requests import (
     Hello,
     Outcome,
@@ -71,3 +72,35 @@ def test_recent_events_are_given_to_whoever_comes_late(cluster: VirtualCluster, 
     for count in (0, -1, -(1 << 63)):
         assert cluster.call(leader, RecentEvents(0, count)).result == []
     assert len(cluster.call(leader, RecentEvents(0, (1 << 64) - 1)).result) == len(recent)
+
+
+def test_status_shows_the_part_of_the_log_that_is_asked_for(
+    cluster: VirtualCluster, leader: VirtualNode, session: int
+) -> None:
+    for number in range(8):
+        cluster.answered(cluster.put(leader, session, b"key", bytes(number)))
+    last = leader.replica.raft.log.last_index
+    whole = cluster.call(leader, StatusRequest(0, last)).result["log"]
+    assert [entry["index"] for entry in whole] == list(range(last, 0, -1))
+    assert [entry["time_ms"] for entry in whole] == [
+        leader.replica.raft.log.entry(index).time_ms for index in range(last, 0, -1)
+    ]
+    for until in range(1, last + 3):
+        for count in (0, 1, 3, last, 1 << 40):
+            asked = cluster.call(leader, StatusRequest(0, count, until)).result
+            assert asked["log"] == [entry for entry in whole if entry["index"] <= until][:count]
+            assert asked["first_index"] == 1
+
+
+def test_one_answer_shows_a_bounded_part_of_the_log(
+    cluster: VirtualCluster, leader: VirtualNode, session: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        cluster.answered(cluster.put(leader, session, b"key", bytes(1_000)))
+    last = leader.replica.raft.log.last_index
+    for bytes_max, shown in ((10, 1), (2_500, 2), (1 << 20, last)):
+        monkeypatch.setattr(excerpt, "BYTES_MAX", bytes_max)
+        log = cluster.call(leader, StatusRequest(0, last)).result["log"]
+        assert [entry["index"] for entry in log] == list(range(last, last - shown, -1))
+    monkeypatch.setattr(excerpt, "ENTRIES_MAX", 3)
+    assert len(cluster.call(leader, StatusRequest(0, last)).result["log"]) == 3

@@ -14,6 +14,7 @@ from zraft.errors import ConfigError
 MODULES = {
     "cluster": "zraft.cli.cluster",
     "status": "zraft.cli.status",
+    "log": "zraft.cli.log",
     "leader": "zraft.cli.leader",
     "monitor": "zraft.cli.monitor",
     "elections": "zraft.cli.elections",
@@ -22,6 +23,7 @@ MODULES = {
     "kv": "zraft.cli.kv",
     "catalog": "zraft.cli.catalog",
     "escort": "zraft.cli.escort",
+    "simulate": "zraft.cli.simulate",
     "node": "zraft.cli.node_command",
 }
 INTERRUPTED = 130

@@ -17,11 +17,12 @@ TIMEOUT_S = 0.5
 def ask(config: Config, nodes: Iterable[NodeId], log: int = 0) -> dict[NodeId, Status | None]:
     """Ask the nodes for their status, with their newest `log` entries; None for one that does not answer."""
     replies = survey(config, functools.partial(StatusRequest, log=log), nodes=nodes, timeout_s=TIMEOUT_S)
-    return {name: None if reply is None else _read(reply.result) for name, reply in replies.items()}
+    return {name: None if reply is None else read_status(reply.result) for name, reply in replies.items()}
 
 
-def _read(result: object) -> Status | None:
+def read_status(result: object) -> Status | None:
+    """Return the status in an answer; None when whatever answered is no node of this version: the same as none."""
     try:
         return msgspec.convert(result, Status)
     except msgspec.ValidationError:
-        return None  # Whatever answered there is no node of this version: the same as none.
+        return None

@@ -47,7 +47,7 @@ def mounted(path: str = "") -> dict[str, StateMachine]:
 
 def asked_of(machine: StateMachine) -> tuple[Asked, Asked | None]:
     """Return what makes commands and queries for a machine under test; None when nobody asks it."""
-    commands: Asked = getattr(machine, "simulated_commands", _noise)
+    commands: Asked = getattr(machine, "simulated_commands", None) or _noise
     queries: Asked | None = getattr(machine, "simulated_queries", None)
     return commands, queries
 

@@ -4,7 +4,10 @@ A value that is used once is visible when it turns up where nobody put it. Condi
 by anybody, so that many of them hold.
 """
 
+from contextlib import suppress
 from random import Random
+
+import msgspec
 
 from zraft.machines.configured import made
 from zraft.machines.kv import commands as kv
@@ -62,17 +65,20 @@ class Wishes:
 
     def saw(self, operation: Operation) -> None:
         """Remember what an answer says is under a key now."""
-        if operation.machine != kv.MACHINE or operation.answer[0] != Answer.DONE:
-            return
+        if operation.machine == kv.MACHINE and operation.answer[0] == Answer.DONE:
+            with suppress(msgspec.MsgspecError):  # An answer that is none is for the checkers to find.
+                self._saw(operation)
+
+    def _saw(self, operation: Operation) -> None:
+        answer = operation.answer[1:]
         if operation.kind is not Kind.WRITE:
-            entry = kv.decode_entry(operation.answer[1:])
             query = kv.decode_query(operation.request)
             if isinstance(query, kv.Get):
-                self._seen[query.key] = entry
+                self._seen[query.key] = kv.decode_entry(answer)
             return
         command = kv.decode_command(operation.request)
         if isinstance(command, kv.Put):
-            revision = kv.decode_revision(operation.answer[1:])
+            revision = kv.decode_revision(answer)
             self._seen[command.key] = kv.KeyValue(command.key, command.value, revision, revision, 1)
         elif isinstance(command, kv.Delete):
             self._seen[command.key] = None

@@ -6,7 +6,8 @@ for one key alone, since a history is linearizable if it is so key by key (Herli
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -50,13 +51,17 @@ def by_key(
         By number, hints on where operations happened; those that returned have one of their own.
     """
     found: defaultdict[tuple[str, bytes], list[Call]] = defaultdict(list)
-    known = [each for each in operations if each.machine in _READERS]
+    known = [each for each in operations if each.machine in _MODELS]
     revisions = _revisions(known)
     for each in filter(_matters, known):
-        key, step = _READERS[each.machine](each, revisions)
+        model = _MODELS[each.machine]
+        try:
+            step = model.step(each, revisions)
+        except msgspec.MsgspecError:
+            step = _never
         returned = each.returned if each.is_ok and each.returned is not None else ENDLESS
         hint = (places or {}).get(each.number) or (each.index if each.is_ok else ENDLESS, each.position)
-        found[each.machine, key].append(Call(each, each.invoked, returned, step, hint))
+        found[each.machine, model.key(each)].append(Call(each, each.invoked, returned, step, hint))
     return found
 
 
@@ -65,6 +70,10 @@ def _matters(operation: Operation) -> bool:
         # A command that was refused for what it is did nothing, and told nothing of the state.
         return operation.kind in (Kind.READ, Kind.WRITE) and operation.answer[0] == Answer.DONE
     return operation.kind is Kind.WRITE and operation.ending is not Ending.FAILED
+
+
+def _never(state: State) -> None:
+    """Take no effect on any state: the answer cannot be one."""
 
 
 def _answer(operation: Operation) -> bytes | None:
@@ -79,47 +88,62 @@ def _revisions(operations: Iterable[Operation]) -> dict[int, bytes]:
     """Return which value each revision put, as far as anybody was told: values are unique."""
     found: dict[int, bytes] = {}
     for each in operations:
-        if each.machine != kv.MACHINE or not each.is_ok or each.answer[0] != Answer.DONE:
-            continue
-        if each.kind is not Kind.WRITE:
-            entry = kv.decode_entry(each.answer[1:])
-            if entry is not None:
-                found[entry.mod_revision] = entry.value
-            continue
-        command = kv.decode_command(each.request)
-        if isinstance(command, kv.Put | kv.CompareAndSet) and command.value is not None:
-            revision = kv.decode_swapped(each.answer[1:])
-            if revision is not None:
-                found[revision] = command.value
+        if each.machine == kv.MACHINE and each.is_ok and each.answer[0] == Answer.DONE:
+            with suppress(msgspec.MsgspecError):  # It is no answer, and has no place in any order.
+                revision, value = _put_by(each)
+                if revision is not None and value is not None:
+                    found[revision] = value
     return found
 
 
-def _read_kv(operation: Operation, revisions: dict[int, bytes]) -> tuple[bytes, Step]:
+def _put_by(operation: Operation) -> tuple[int | None, bytes | None]:
+    """Return a revision and the value that it put, as an answer has them."""
+    if operation.kind is not Kind.WRITE:
+        entry = kv.decode_entry(operation.answer[1:])
+        return (None, None) if entry is None else (entry.mod_revision, entry.value)
+    command = kv.decode_command(operation.request)
+    if isinstance(command, kv.Put | kv.CompareAndSet):
+        return kv.decode_swapped(operation.answer[1:]), command.value
+    return None, None
+
+
+def _kv_key(operation: Operation) -> bytes:
     if operation.kind is Kind.READ:
         query = kv.decode_query(operation.request)
         assert isinstance(query, kv.Get), "clients of a simulation list nothing"
-        return query.key, _get(kv.decode_entry(operation.answer[1:]), revisions)
-    command = kv.decode_command(operation.request)
+        return query.key
+    command: kv.Command = kv.decode_command(operation.request)
+    assert not isinstance(command, kv.SetLimits), "limits are no client's to set"
+    return command.key
+
+
+def _kv_step(operation: Operation, revisions: dict[int, bytes]) -> Step:
     answer = _answer(operation)
+    if operation.kind is Kind.READ:
+        assert answer is not None, "a read without an answer tells nothing"
+        return _get(_kv_key(operation), kv.decode_entry(answer), revisions)
+    command = kv.decode_command(operation.request)
     if isinstance(command, kv.Put):
+        if answer is not None:
+            kv.decode_revision(answer)
         value = command.value
-        return command.key, lambda state: _put(state, value)
+        return lambda state: _put(state, value)
     if isinstance(command, kv.Delete):
-        return command.key, _delete(None if answer is None else kv.decode_deleted(answer).existed)
+        return _delete(None if answer is None else kv.decode_deleted(answer).existed)
     assert isinstance(command, kv.CompareAndSet), "limits are no client's to set"
     swapped = None if answer is None else kv.decode_swapped(answer) is not None
     expected = command.expected
     if isinstance(expected, int):
         # Nobody was told that such a revision put anything: it has not, or its value is nowhere to be seen.
         expected = revisions.get(expected, b"no value that anybody has put")
-    return command.key, _compare_and_set(expected, command.value, swapped)
+    return _compare_and_set(expected, command.value, swapped)
 
 
-def _get(entry: kv.KeyValue | None, revisions: dict[int, bytes]) -> Step:
+def _get(key: bytes, entry: kv.KeyValue | None, revisions: dict[int, bytes]) -> Step:
     if entry is None:
         return lambda state: None if state else state
-    if revisions[entry.mod_revision] != entry.value:
-        return lambda _: None
+    if entry.key != key or revisions[entry.mod_revision] != entry.value:
+        return _never
     seen = (entry.value, entry.version)
     return lambda state: state if state == seen else None
 
@@ -147,16 +171,21 @@ def _compare_and_set(expected: bytes | None, value: bytes | None, swapped: bool 
 # -- the scroll: () is the empty list, else its length and digest ---------------------------------------------------------
 
 
-def _read_scroll(operation: Operation, revisions: dict[int, bytes]) -> tuple[bytes, Step]:
+def _scroll_key(operation: Operation) -> bytes:
+    if operation.kind is Kind.READ:
+        return scroll.decode_measure(operation.request).key
+    return scroll.decode_append(operation.request).key
+
+
+def _scroll_step(operation: Operation, revisions: dict[int, bytes]) -> Step:
     answer = _answer(operation)
     end = None if answer is None else scroll.decode_end(answer)
     seen: State | None = None
     if end is not None:
         seen = (end.length, end.digest) if end.length else ()
     if operation.kind is Kind.READ:
-        return scroll.decode_measure(operation.request).key, lambda state: state if state == seen else None
-    append = scroll.decode_append(operation.request)
-    return append.key, _append(append.token, seen)
+        return lambda state: state if state == seen else None
+    return _append(scroll.decode_append(operation.request).token, seen)
 
 
 def _append(token: bytes, seen: State | None) -> Step:
@@ -168,7 +197,12 @@ def _append(token: bytes, seen: State | None) -> Step:
     return step
 
 
-_READERS: dict[str, Callable[[Operation, dict[int, bytes]], tuple[bytes, Step]]] = {
-    kv.MACHINE: _read_kv,
-    scroll.MACHINE: _read_scroll,
-}
+class _Model(NamedTuple):
+    """How the operations on one machine are read."""
+
+    key: Callable[[Operation], bytes]
+    step: Callable[[Operation, dict[int, bytes]], Step]
+    """Raises MsgspecError when the answer cannot be one."""
+
+
+_MODELS = {kv.MACHINE: _Model(_kv_key, _kv_step), scroll.MACHINE: _Model(_scroll_key, _scroll_step)}
