@@ -6,6 +6,7 @@ operation between two is left out.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from random import Random
 
 from zraft.errors import StorageError
@@ -21,7 +22,9 @@ from zraft.storage.wal import Storage
 
 Job = Callable[[], None]
 PREPARE_STEPS: int = 4
-"""Bits of work for the segment to come, after each write."""
+"""Bits of work for times to come, after each write."""
+BEFORE = 0.3
+"""How often what is being done ends before its first operation."""
 
 
 class DiskThread:
@@ -87,7 +90,8 @@ class DiskThread:
         brisk = not self._stalled and not self.slowness_ms and self._random.random() < self._plan.brisk
         self._begin()
         if brisk:
-            self._write()
+            if self._write():
+                self._begin_later()
         else:
             self._timeline.after(self._delay_ms, self._finish)
 
@@ -140,18 +144,17 @@ class DiskThread:
         return go_on
 
     def interrupt(self) -> list[Write]:
-        """End in the midst of what is being written, and return that: it may be on the disk, whole, or not at all."""
+        """End in the midst of what is being done, and return what is being written: whole on the disk then, or not at all."""
         self._ended = True
         batch, self._batch = self._batch, []
-        if not batch or self.failure is not None or self._random.random() < 0.3:  # noqa: PLR2004 - before its first operation
+        if not self._under_way or self.failure is not None or self._random.random() < BEFORE:
             return batch
         self._disk.end_at = self._random.choice((0, 1, 1, 2, 2, 3, 5, 8))
-        try:
+        with suppress(Ended, StorageError):
             self._storage.write(batch)
-        except (Ended, StorageError):
-            return batch
-        finally:
-            self._disk.end_at = -1
+            self._do_jobs()
+            self._prepare()
+        self._disk.end_at = -1
         return batch
 
     # -- writing -------------------------------------------------------------------------------------------------------
@@ -192,15 +195,20 @@ class DiskThread:
                 self._durable.written(self._batch)
                 self._done += [write.id for write in self._batch]
                 self._batch = []
-            while self._queue and not isinstance(job := self._queue[0], Write):
-                del self._queue[0]
-                job()
-            for _ in range(PREPARE_STEPS):
-                more = self._storage.prepare()
-                if not more:
-                    break
+            self._do_jobs()
+            more = self._prepare()
             self._news += self._storage.take_news()
         except StorageError as error:
             self.failure = error
             self._ring()
         return more
+
+    def _do_jobs(self) -> None:
+        """Do what waits beside writes, up to the next write."""
+        while self._queue and not isinstance(job := self._queue[0], Write):
+            del self._queue[0]
+            job()
+
+    def _prepare(self) -> bool:
+        """Do some work for times to come; True when more is left."""
+        return all(self._storage.prepare() for _ in range(PREPARE_STEPS))

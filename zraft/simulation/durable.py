@@ -5,9 +5,20 @@ them: it takes in a write when the log says that it is durable.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from zraft.raft.ready import Write
 from zraft.raft.types import Entry, EntryId, HardState, Index, NodeId, Term
+
+
+class Image(NamedTuple):
+    """What recovery finds on a disk."""
+
+    hard_state: HardState
+    base: EntryId
+    """The last entry that a snapshot stands for; (0, 0) without one."""
+    entries: list[Entry]
+    """The log behind it."""
 
 
 class Durable:
@@ -54,25 +65,27 @@ class Durable:
         for write in writes:
             if write.truncate_from is not None:
                 del self._entries[write.truncate_from - self.base.index - 1 :]
-            self._entries.extend(write.entries)
+            if write.begins_after is not None:
+                last = write.begins_after.last
+                del self._entries[: last.index - self.base.index]
+                self.base = last
+            self._entries += write.entries
             if write.hard_state is not None:
                 self.hard_state = write.hard_state
-                if write.hard_state.voted_for is not None:
-                    self.votes.setdefault(write.hard_state.term, write.hard_state.voted_for)
+                self._vote(write.hard_state)
 
-    def after(self, writes: Sequence[Write]) -> tuple[HardState, list[Entry]]:
-        """Return term, vote and log as they are if `writes` lasted too."""
-        entries, hard_state = self._entries, self.hard_state
-        for write in writes:
-            if write.truncate_from is not None:
-                entries = entries[: write.truncate_from - self.base.index - 1]
-            entries = entries + write.entries
-            hard_state = write.hard_state or hard_state
-        return hard_state, entries
+    def after(self, writes: Sequence[Write]) -> Image:
+        """Return what is there if `writes` last too."""
+        twin = Durable(self.disk_id)
+        twin.found(Image(self.hard_state, self.base, self._entries))
+        twin.written(writes)
+        return Image(twin.hard_state, twin.base, twin._entries)
 
-    def found(self, hard_state: HardState, entries: list[Entry]) -> None:
+    def found(self, image: Image) -> None:
         """Take what a recovery found for the truth from now on."""
-        self.hard_state = hard_state
-        self._entries = list(entries)
+        self.hard_state, self.base, self._entries = image.hard_state, image.base, list(image.entries)
+        self._vote(image.hard_state)
+
+    def _vote(self, hard_state: HardState) -> None:
         if hard_state.voted_for is not None:
             self.votes.setdefault(hard_state.term, hard_state.voted_for)

@@ -6,6 +6,7 @@ written, a commit index when it moves, a pair of logs through the one table that
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,9 @@ from zraft.raft.messages import (
 )
 from zraft.raft.progress import Progress
 from zraft.raft.ready import Write
-from zraft.raft.types import Entry, EntryId, EntryKind, HardState, Index, NodeId, Role, Term
+from zraft.raft.types import Entry, EntryId, EntryKind, HardState, Index, NodeId, Role, Snapshot, Term
 from zraft.requests import Outcome, Queries, Reply
-from zraft.simulation.durable import Durable
+from zraft.simulation.durable import Durable, Image
 from zraft.simulation.succession import check_change
 from zraft.simulation.violation import Violation
 
@@ -66,6 +67,8 @@ class Witness:
         """Digests of whole states."""
         self._applied_at: dict[tuple[int, int], Index] = {}
         """Where each batch, by session and sequence, was carried out."""
+        self._snapshots: dict[Index, bytes] = {}
+        """Of each entry at which snapshots were taken: what they hold."""
         self._scripts: dict[Term, NodeId] = {}
         """Where the `leader` script of each term was started."""
 
@@ -122,21 +125,36 @@ class Witness:
                 check_change(process.raft, entry)
             before = id
 
-    def recovered(
-        self, node: NodeId, durable: Durable, found: tuple[HardState, list[Entry]], writing: list[Write]
-    ) -> None:
+    def recovered(self, node: NodeId, durable: Durable, found: Image, writing: list[Write]) -> None:
         """Check what a node found on its disk against what was durable there, and what was just being written."""
         self.checked["I17"] += 1
         if found not in (durable.after([]), durable.after(writing)):
-            last = found[1][-1].id if found[1] else None
+            last = found.entries[-1].id if found.entries else found.base
             raise Violation(
                 "I17",
-                f"{node} finds {found[0]} and {len(found[1])} entries up to {last}; durable were {durable.hard_state} and "
-                f"entries up to {durable.id_at(durable.last_index)}, being written {writing}",
+                f"{node} finds {found.hard_state} and entries behind {found.base} up to {last}; durable were "
+                f"{durable.hard_state} and entries behind {durable.base} up to {durable.id_at(durable.last_index)}, "
+                f"being written {writing}",
             )
-        vote = found[0]
+        vote = found.hard_state
         if vote.voted_for is not None and durable.votes.get(vote.term, vote.voted_for) != vote.voted_for:
             raise Violation("I8", f"{node} finds a vote for {vote}; it had voted for {durable.votes[vote.term]}")
+
+    def saved(self, process: "Process", snapshot: Snapshot) -> None:
+        """Check a snapshot against those that other nodes have taken at the same entry."""
+        self.checked["I16"] += 1
+        index = snapshot.last.index
+        if index > len(self.ledger) or self.ledger[index - 1].id != snapshot.last:
+            raise Violation("I16", f"{process.id} has a snapshot of all up to {snapshot.last}, which is not committed")
+        if self._snapshots.setdefault(index, snapshot.sha256) != snapshot.sha256:
+            raise Violation("I16", f"{process.id} has another snapshot of all up to {snapshot.last} than others")
+
+    def restored(self, process: "Process") -> None:
+        """Check the state that a snapshot has brought, of the leader's or one's own."""
+        self.checked["I4"] += 1
+        index, digest = process.machines.index, _digest(process.machines.snapshot())
+        if self._states.setdefault(index, digest) != digest:
+            raise Violation("I4", f"{process.id} has another state at {index}, from a snapshot, than others")
 
     def requested(self, process: "Process", client: bytes, request: object, id: int) -> None:
         """Take note of a request, and of how much is committed when it arrives."""
@@ -177,6 +195,9 @@ class Witness:
             raise Violation("I8", f"{process.id} had committed {process.committed}, and now {upto}")
         self.checked["I5"] += 1
         known = len(self.ledger)
+        base = log.base
+        if base.index > process.committed and (base.index > known or self.ledger[base.index - 1].id != base):
+            raise Violation("I5", f"{process.id} goes on behind a snapshot of all up to {base}, which is not committed")
         entries = log.slice(first, upto, 1 << 62)
         process.committed = upto
         ours = self.ledger[first - 1 : upto]
@@ -300,7 +321,7 @@ class Witness:
 
     def _compare_state(self, process: "Process", index: Index) -> None:
         chunks = list(process.machines.snapshot())
-        digest = blake2b(b"".join(chunks), digest_size=16).digest()
+        digest = _digest(chunks)
         if self._states.setdefault(index, digest) != digest:
             raise Violation("I4", f"{process.id} has another state at {index} than others")
         if len(self._states) % 4 == 1:
@@ -309,3 +330,11 @@ class Witness:
             again.restore(chunks)
             if b"".join(again.snapshot()) != b"".join(chunks):
                 raise Violation("I16", f"the snapshot of {process.id} at {index} restores another state")
+
+
+def _digest(chunks: Iterable[bytes]) -> bytes:
+    """Return a digest of a whole state, however it is cut."""
+    digest = blake2b(digest_size=16)
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.digest()

@@ -8,7 +8,7 @@ from zraft.raft.types import NodeId
 from zraft.simulation.clocks import MachineClock
 from zraft.simulation.dice import log_uniform
 from zraft.simulation.disk import Disk, Ended
-from zraft.simulation.durable import Durable
+from zraft.simulation.durable import Durable, Image
 from zraft.simulation.network import Name
 from zraft.simulation.process import Process
 from zraft.simulation.timeline import STALE
@@ -76,7 +76,7 @@ class SimulatedNode:
             return STALE
         self.boots += 1
         try:
-            storage = self._recover()
+            process = self._begin()
         except Ended:
             self.disk = self.disk.after_kill()
             self._restart()
@@ -86,35 +86,41 @@ class SimulatedNode:
                 raise Violation("I17", f"{self.id} can't start: {error}") from error
             self._restart()
             return None
-        self._compare(storage)
-        self.process = Process(self, storage)
+        self.process = process
         self.cluster.network.absent.discard(self.id)
-        self.process.replica.turn()
-        self.cluster.witness.turned(self.process)
-        self.process.wake()
+        process.replica.turn()
+        self.cluster.witness.turned(process)
+        process.wake()
         return None
 
-    def _recover(self) -> Storage:
+    def _begin(self) -> Process:
+        """Recover and start, unless what is in store for this start prevents it."""
         doom, self.doomed = self.doomed, ""
         if doom == "kill_in_recovery":
             self.disk.end_at = self.random.choice((0, 1, 2, 3, 5, 8, 13))
         elif doom == "read_error":
             self.disk.failing["pread"] = doom
-        plan, minted = self.cluster.plan, f"{self.random.getrandbits(128):032x}"
         try:
-            return Storage.open(
-                self.disk,
-                cluster_id=self.cluster.cluster_id,
-                node=self.id,
-                segment_bytes=plan.segment_bytes,
-                new_disk_id=lambda: minted,
-            )
+            storage = self._recover()
+            storage.snapshots.piece_bytes = self.cluster.plan.piece_bytes
+            self._compare(storage)
+            return Process(self, storage)
         except Ended:
             self.cluster.hits[doom] += 1
             raise
         finally:
             self.disk.end_at = -1
             self.disk.failing.clear()
+
+    def _recover(self) -> Storage:
+        plan, minted = self.cluster.plan, f"{self.random.getrandbits(128):032x}"
+        return Storage.open(
+            self.disk,
+            cluster_id=self.cluster.cluster_id,
+            node=self.id,
+            segment_bytes=plan.segment_bytes,
+            new_disk_id=lambda: minted,
+        )
 
     def _compare(self, storage: Storage) -> None:
         """Let the witness compare what was found with what must be there."""
@@ -124,8 +130,9 @@ class SimulatedNode:
             if self.durable is not None:
                 raise Violation("I17", f"{self.id} finds the disk {storage.disk_id}, and had {self.durable.disk_id}")
             self.durable = witness.durables[self.id, storage.disk_id] = Durable(storage.disk_id)
-        witness.recovered(self.id, self.durable, (found.hard_state, found.entries), self._writing)
-        self.durable.found(found.hard_state, found.entries)
+        image = Image(found.hard_state, found.base, found.entries)
+        witness.recovered(self.id, self.durable, image, self._writing)
+        self.durable.found(image)
         self._writing = []
 
     # -- ends ----------------------------------------------------------------------------------------------------------

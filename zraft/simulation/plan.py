@@ -135,9 +135,9 @@ class Plan(msgspec.Struct, frozen=True):
     """By how much rates of clocks differ from 1, at most, where `clock_rate` is on."""
     digest_entries: int
     """Whole states are compared each so many entries."""
-    snapshot_entries: int
-    """A snapshot is taken each so many entries."""
-    chunk_bytes: int
+    snapshot_bytes: int
+    """How much the log grows, at the least, before a snapshot is taken."""
+    piece_bytes: int
     """Pieces in which snapshots travel."""
     session_ttl_ms: int
     clients: int
@@ -200,8 +200,8 @@ def draw(seed: int, *, nodes: int | None = None, faults: Iterable[str] | None = 
         priorities=_priorities(dice, count + spare),
         clock_drift=random.choice((0.001, 0.05, 0.2)),
         digest_entries=random.choice((20, 50, 100)),
-        snapshot_entries=int(log_uniform(random, 10, 1_000)),
-        chunk_bytes=int(log_uniform(random, 100, 256 << 10)),
+        snapshot_bytes=int(log_uniform(random, 300, 64 << 10)),
+        piece_bytes=int(log_uniform(random, 50, 16 << 10)),
         session_ttl_ms=int(upper * log_uniform(random, 5, 500)),
         clients=clients,
         keys=random.choice((1, 2, 3, 5, 10, 20)),

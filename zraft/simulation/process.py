@@ -140,9 +140,7 @@ class Process:
         )
         return Replica(
             settings,
-            start_from(
-                storage, self.machines.restore, lambda line: self.lines.append((self.cluster.timeline.now, line))
-            ),
+            start_from(storage, self.machines.restore, _damaged),
             Membership(voters if id in voters else ()),
             world=World(
                 self.clock,
@@ -156,7 +154,7 @@ class Process:
             scheduler=HookScheduler(_hooks(id)),
             publisher=Publisher("simulated", id, self.node.boots, self.clock.wall_ms, _unheard, has_audience=_nobody),
             host=self,
-            snapshot_bytes=1 << 62,
+            snapshot_bytes=plan.snapshot_bytes,
             log=lambda level, line: self.lines.append((cluster.timeline.now, f"{level} {line}")),
         )
 
@@ -319,6 +317,10 @@ def _hooks(node: NodeId) -> HookSettings:
         config_path="",
         endpoints={},
     )
+
+
+def _damaged(line: str) -> None:
+    raise Violation("I17", line)
 
 
 def _machine_failed(name: str, error: BaseException) -> None:

@@ -1,5 +1,6 @@
 """The seams of a simulated process that are not rooms of their own: its links, and the replicated state under the witness's eye."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from zraft.machines.sessions import OWN_SESSION, Machines, Result
@@ -7,6 +8,7 @@ from zraft.raft.messages import Message
 from zraft.raft.ready import Write
 from zraft.raft.types import Entry, NodeId
 from zraft.requests import Batch, Reply
+from zraft.seams import DiskNews, Saved
 from zraft.simulation.diskthread import DiskThread
 
 if TYPE_CHECKING:
@@ -46,13 +48,20 @@ class WitnessedWrites:
         self._process = process
         self._thread = thread
         self.completed = thread.completed
-        self.news = thread.news
         self.save, self.receive, self.fetch, self.pieces = thread.save, thread.receive, thread.fetch, thread.pieces
 
     def submit(self, write: Write) -> None:
         """Submit."""
         self._process.witness.submitted(self._process, write)
         self._thread.submit(write)
+
+    def news(self) -> list[DiskNews]:
+        """Return what has become of snapshots."""
+        news = self._thread.news()
+        for each in news:
+            if isinstance(each, Saved):
+                self._process.witness.saved(self._process, each.snapshot)
+        return news
 
 
 class WitnessedMachines(Machines):
@@ -69,6 +78,11 @@ class WitnessedMachines(Machines):
         result = super().apply(entry, batch=batch)
         self.process.witness.applied(self.process, entry, result, self._carried_out)
         return result
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        """Restore."""
+        super().restore(chunks)
+        self.process.witness.restored(self.process)
 
     def _carry_out(self, batch: Batch, entry: Entry) -> Result:
         if batch.session != OWN_SESSION:

@@ -45,13 +45,15 @@ class SnapshotFiles:
     ----------
     kept : list of Snapshot
         Those that are there, oldest first.
+    piece_bytes : int
+        As given; may be changed at any time.
     """
 
     def __init__(self, fs: FileSystem, cluster_id: int, *, piece_bytes: int | None = None) -> None:
         self.kept: list[Snapshot] = []
         self._fs = fs
         self._cluster_id = cluster_id
-        self._piece_bytes = piece_bytes or PIECE_BYTES
+        self.piece_bytes = piece_bytes or PIECE_BYTES
         self._saving: tuple[_NewFile, Iterator[bytes]] | None = None
         """The snapshot of the node's own that is being written, and what is left of it."""
         self._arriving: tuple[Snapshot, _NewFile] | None = None
@@ -126,7 +128,7 @@ class SnapshotFiles:
         if wanted.snapshot in self.kept:
             file, start = self._open(wanted.snapshot)
             try:
-                size = min(self._piece_bytes, wanted.snapshot.size - wanted.offset)
+                size = min(self.piece_bytes, wanted.snapshot.size - wanted.offset)
                 message = msgspec.structs.replace(wanted, data=file.pread(size, start + wanted.offset))
             finally:
                 file.close()
