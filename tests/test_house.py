@@ -65,6 +65,7 @@ GROUND = {"seams", "config", "codec", "storage", "machines", "hooks", "events", 
 NOUNS = {"raft.types", "raft.messages", "raft.ready"}
 SOCKET_ROOMS = {
     "transport",
+    "peerlinks",
     "node",
     "endpoints",
     "frames",
@@ -86,7 +87,7 @@ UNSEEN: list[tuple[set[str], set[str]]] = [
         HEART,
         {"transport", "node", "disk", "diskthread", "eventfile", "supervisor", "client", "monitor", "cli"},
     ),
-    ({"transport", "node"}, {"supervisor", "client", "monitor", "cli"}),
+    ({"transport", "peerlinks", "neighbours", "node"}, {"supervisor", "client", "monitor", "cli"}),
     ({"supervisor", "client", "monitor"}, {"raft.core", *HEART, "node", "cli"}),
 ]
 """Rooms, and what they must not see. `cli` is on top, and `simulation` supplies a world of its own."""

@@ -19,15 +19,14 @@ from loguru import logger
 
 from zraft import __version__, events, logs, particulars, parts
 from zraft.config import Config
-from zraft.disk import OsFileSystem
 from zraft.diskthread import DiskThread
 from zraft.errors import ZraftError
-from zraft.eventfile.keeper import EventFile
 from zraft.hooks import linux
 from zraft.hooks.configured import check_scripts, hook_settings
 from zraft.hooks.decide import HookScheduler
 from zraft.hooks.process import GuardProcess
 from zraft.machines.mounts import mount
+from zraft.neighbours import Neighbours
 from zraft.raft.types import Membership, NodeId
 from zraft.replica import Replica, World
 from zraft.requests import PastEvents, Status
@@ -63,6 +62,8 @@ class Node:
         The cluster's.
     node_id
         Which of its nodes this is.
+    advertised
+        Where peers reach it, if not where it listens.
 
     Raises
     ------
@@ -72,7 +73,7 @@ class Node:
         The data directory is damaged, foreign or can't be used.
     """
 
-    def __init__(self, config: Config, node_id: NodeId) -> None:
+    def __init__(self, config: Config, node_id: NodeId, advertised: str | None = None) -> None:
         self._config = config
         self._id = node_id
         self._me = config.node(node_id)
@@ -84,10 +85,10 @@ class Node:
         self._guard = GuardProcess(config.hooks.grace_ms)
         self._rejected = Rejections(self._clock.now_ms)
         self._storage = parts.open_storage(config, node_id)
-        event_directory = OsFileSystem(config.data_directory(node_id) / "events")
-        self._event_file = EventFile(event_directory, lambda line: logger.warning("{}", line))
-        peers = [node for node in config.nodes if node.id != node_id]
-        self._transport = Transport(self._me, peers, config.cluster_id, self._boot_id, self._rejected)
+        self._event_file = parts.event_file(config, node_id)
+        known = (config.cluster_id, self._boot_id, self._rejected)
+        self._transport = Transport(self._me, [], *known, advertised=advertised)
+        self._neighbours = Neighbours(config, node_id, self._transport, logger.log)
         self._publisher = events.Publisher(
             config.cluster.name,
             node_id,
@@ -100,7 +101,7 @@ class Node:
         self._rejected.publisher = self._publisher
         self._machines, self._recovered = parts.recover(config, self._storage, self._mounted)
         self._disk = DiskThread(self._storage, self._clock.now_ms)
-        self._scheduler = HookScheduler(hook_settings(config, node_id))
+        self._scheduler = HookScheduler(hook_settings(config, node_id, self._neighbours.clients))
         self._replica = self._assemble()
         logs.attach(
             lambda: (self._publisher.role, self._publisher.term),
@@ -130,7 +131,7 @@ class Node:
         return Replica(
             parts.core_settings(config, self._id, self._storage.disk_id, self._clock),
             self._recovered,
-            Membership(tuple(node.id for node in config.nodes)),
+            Membership(() if self._me.join else config.founders),
             world=world,
             machines=self._machines,
             describers=self._describers,
@@ -140,6 +141,7 @@ class Node:
             log=logger.log,
             heartbeats=config.events.heartbeats,
             snapshot_bytes=config.storage.snapshot_bytes,
+            addresses=self._neighbours.addresses,
         )
 
     # -- what the replica asks of its host ---------------------------------------------------------------------------------
@@ -150,7 +152,7 @@ class Node:
         return {
             "cluster": config.cluster.name,
             "cluster_id": config.cluster_id,
-            "nodes": {node.id: node.client for node in config.nodes},
+            "nodes": dict(self._neighbours.clients),
             "limits": {
                 "value_bytes_max": config.limits.value_bytes_max,
                 "key_bytes_max": config.limits.key_bytes_max,
@@ -191,6 +193,7 @@ class Node:
             self._line_every_ms = status_every_s * 1_000
             self._next_line_at = self._clock.now_ms()
         self._replica.turn()
+        self._neighbours.look(self._replica.raft)
         while not self._finished():
             self._turn()
         self._guard.close(self._config.hooks.timeout_ms / 1_000, self._replica.guard_reported, self._signals)
@@ -256,6 +259,7 @@ class Node:
         if self._guard.fileno() in found:
             self._hear_guard()
         replica.turn()
+        self._neighbours.look(replica.raft)
         self._guard.flush()
         if transport.events in found:
             self._drain_subscriptions()
@@ -284,6 +288,7 @@ class Node:
         if now < self._next_status_at:
             return
         self._next_status_at = now + STATUS_EVERY_MS
+        self._neighbours.part(self._replica.raft)
         self._replica.publish_status()
         if self._longest_turn_ms > self._config.heartbeat.interval_ms:
             logger.debug("the longest turn of the last second took {:.0f} ms", self._longest_turn_ms)
@@ -293,7 +298,14 @@ class Node:
         logs.publish_pending()
 
 
-def run(config: Config, node_id: NodeId, *, status_every_s: float | None = None, supervised: int | None = None) -> int:
+def run(
+    config: Config,
+    node_id: NodeId,
+    *,
+    status_every_s: float | None = None,
+    supervised: int | None = None,
+    advertised: str | None = None,
+) -> int:
     """Run the node `node_id` of `config` until SIGTERM or SIGINT; return the exit code.
 
     Parameters
@@ -302,10 +314,12 @@ def run(config: Config, node_id: NodeId, *, status_every_s: float | None = None,
         Log a line of status that often.
     supervised
         Process id of the supervisor, with whose death this process dies too.
+    advertised
+        Where peers reach the node, if not where it listens.
     """
     if supervised is not None:
         linux.die_with_parent(supervised)
-    node = Node(config, node_id)
+    node = Node(config, node_id, advertised)
     try:
         return node.run(status_every_s)
     except Exception as error:

@@ -7,6 +7,7 @@ from loguru import logger
 from zraft import logs, particulars
 from zraft.config import Config
 from zraft.disk import OsFileSystem
+from zraft.eventfile.keeper import EventFile
 from zraft.machines.failures import told
 from zraft.machines.machine import StateMachine
 from zraft.machines.sessions import Machines
@@ -29,6 +30,11 @@ def open_storage(config: Config, node_id: NodeId) -> Storage:
     )
 
 
+def event_file(config: Config, node_id: NodeId) -> EventFile:
+    """Open the file of what happens at the node; what is wrong with it is said, and harms nothing."""
+    return EventFile(OsFileSystem(config.data_directory(node_id) / "events"), lambda line: logger.warning("{}", line))
+
+
 def core_settings(config: Config, node_id: NodeId, disk_id: str, clock: Clock) -> Settings:
     """Return what the core is told of itself."""
     return Settings(
@@ -37,6 +43,7 @@ def core_settings(config: Config, node_id: NodeId, disk_id: str, clock: Clock) -
         election_timeout_lower_ms=config.election.timeout_lower_ms,
         election_timeout_upper_ms=config.election.timeout_upper_ms,
         heartbeat_interval_ms=config.heartbeat.interval_ms,
+        priority=config.node(node_id).priority,
         wall_ms_at_zero=clock.wall_ms() - int(clock.now_ms()),
     )
 

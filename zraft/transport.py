@@ -20,6 +20,7 @@ from zraft.codec import Codec, Received
 from zraft.config import Node
 from zraft.endpoints import Lock, bind, bind_held
 from zraft.errors import ProtocolError
+from zraft.peerlinks import PeerLinks, routing_id
 from zraft.raft.messages import Message, flaw
 from zraft.raft.types import NodeId
 from zraft.requests import Reply
@@ -127,11 +128,13 @@ class Transport:
     me
         This node's endpoints.
     peers
-        The other nodes.
+        The other nodes, as far as they are known at the start.
     cluster_id, boot_id
         What every message bears.
     rejected
         Called with the socket's name and the reason for each message dropped unread.
+    advertised
+        Where peers reach this node, if not where it listens.
     """
 
     def __init__(
@@ -141,6 +144,8 @@ class Transport:
         cluster_id: int,
         boot_id: int,
         rejected: Callable[[str, str], None],
+        *,
+        advertised: str | None = None,
     ) -> None:
         self._me = me
         self._codec = Codec(cluster_id, me.id, boot_id)
@@ -159,8 +164,10 @@ class Transport:
         except BaseException:
             self.close()
             raise
-        identity = f"{me.id}:{boot_id:016x}".encode()
-        self.peers_out = {peer.id: self._connected(peer, identity) for peer in peers}
+        self._identity = routing_id(me.id, boot_id, advertised or me.peer)
+        self.links = PeerLinks(self._connected)
+        """The sockets on which everything to peers leaves."""
+        self.links.meet({peer.id: peer.peer for peer in peers})
 
     def close(self) -> None:
         """Close all sockets, giving replies and events their linger time."""
@@ -172,7 +179,7 @@ class Transport:
 
     def send(self, target: NodeId, message: Message) -> bool:
         """Hand `message` to the peer's socket; False when it was refused and is lost for certain."""
-        socket = self.peers_out.get(target)
+        socket = self.links.socket(target)
         if socket is None:
             return False
         if self._encoded is None or self._encoded[0] is not message:
@@ -186,23 +193,32 @@ class Transport:
 
     def receive_peers(self, count_max: int) -> Iterator[tuple[NodeId, Message]]:
         """Yield what peers have sent, at most `count_max` messages."""
-        for routing_id, received in self._receive(self.peers_in, "peer", codec.PEER_KINDS, count_max):
+        for connection, received in self._receive(self.peers_in, "peer", codec.PEER_KINDS, count_max):
             source = received.source
-            if source not in self.peers_out:
+            name = routing_id(source, received.boot_id)
+            proper = connection.startswith(name) and connection[len(name) : len(name) + 1] in (b"", b":")
+            if source not in self.links and not (proper and self._hear(source, connection[len(name) + 1 :])):
                 self._rejected("peer", f"{source} is no peer of ours")
-            elif routing_id != f"{source}:{received.boot_id:016x}".encode():
+            elif not proper:
                 self._rejected("peer", f"a connection under another name than the message's, {source}")
             elif (wrong := flaw(received.message)) is not None:
                 self._rejected("peer", f"{source}: {wrong}")
             else:
                 yield source, received.message
 
+    def _hear(self, source: NodeId, endpoint: bytes) -> bool:
+        """Take up whoever speaks and is not known yet, if it says where it can be answered."""
+        try:
+            return source != self._me.id and self.links.hear(source, endpoint.decode())
+        except UnicodeDecodeError:
+            return False
+
     # -- clients -------------------------------------------------------------------------------------------------------
 
     def receive_clients(self, count_max: int) -> Iterator[tuple[bytes, Any, bytes | None]]:
         """Yield requests as (client, request, batch), at most `count_max`."""
-        for routing_id, received in self._receive(self.clients, "client", codec.REQUEST_KINDS, count_max):
-            yield routing_id, received.message, received.batch
+        for client, received in self._receive(self.clients, "client", codec.REQUEST_KINDS, count_max):
+            yield client, received.message, received.batch
 
     def reply(self, client: bytes, reply: Reply) -> None:
         """Answer a client; when it has gone, or takes nothing, that is counted, and it may ask again."""
@@ -275,7 +291,7 @@ class Transport:
             if taken and not frames.waits(socket):
                 return
             try:
-                routing_id, *found = frames.receive(socket)
+                connection, *found = frames.receive(socket)
             except zmq.Again:
                 return
             try:
@@ -283,7 +299,7 @@ class Transport:
             except ProtocolError as error:
                 self._rejected(name, str(error))
             else:
-                yield routing_id, received
+                yield connection, received
 
     def _socket(self, kind: int, options: SocketOptions, endpoint: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
@@ -297,7 +313,7 @@ class Transport:
             self._locks.append(lock)
         return socket
 
-    def _connected(self, peer: Node, identity: bytes) -> zmq.Socket[bytes]:
-        socket = self._socket(zmq.DEALER, PEER_OUT | {zmq.ROUTING_ID: identity}, peer.peer)
-        socket.connect(peer.peer)
+    def _connected(self, endpoint: str) -> zmq.Socket[bytes]:
+        socket = self._socket(zmq.DEALER, PEER_OUT | {zmq.ROUTING_ID: self._identity}, endpoint)
+        socket.connect(endpoint)
         return socket

@@ -10,6 +10,7 @@ from zraft.hooks import decide
 SAMPLES = {
     "cluster.name": ("other", "other"),
     "cluster.id": ("00000000000000ff", "00000000000000ff"),
+    "membership.promote": ("manual", "manual"),
     "election.timeout_lower_ms": ("700", 700),
     "election.timeout_upper_ms": ("2000", 2_000),
     "heartbeat.interval_ms": ("50", 50),
@@ -158,6 +159,24 @@ class TestContainerPort:
         loaded = load("nodes: [{id: n1, peer: 'ipc://a', client: 'ipc://b', events: 'ipc://c'}]")
         with pytest.raises(ConfigError, match="has no port; unset it, or give the node tcp endpoints"):
             config.own_port(loaded, "n1", env={"ZRAFT_CONTAINER_PORT": "9000"})
+
+
+class TestPriority:
+    """ZRAFT_PRIORITY says how much the node that is run should lead, and concerns no other."""
+
+    def test_it_is_one_nodes_own(self, load):
+        loaded = load(env={"ZRAFT_PRIORITY": "7"})
+        chosen = config.own_priority(loaded, "n2", env={"ZRAFT_PRIORITY": "7"})
+        assert [node.priority for node in chosen.nodes] == [1, 7, 1]
+        assert config.own_priority(loaded, "n2", env={}) is loaded
+        assert config.own_priority(loaded, "n2", env={"ZRAFT_PRIORITY": "0"}).node("n2").priority == 0
+
+    @pytest.mark.parametrize("text", ["101", "-1", "1.5", "high", "0000", "٣", "9" * 5_000])
+    def test_what_is_no_priority_is_refused(self, load, refusal, text):
+        [mistake] = refusal(env={"ZRAFT_PRIORITY": text})
+        assert mistake.startswith("ZRAFT_PRIORITY: must be a whole number from 0 to 100")
+        with pytest.raises(ConfigError, match="must be a whole number"):
+            config.own_priority(load(), "n1", env={"ZRAFT_PRIORITY": text})
 
 
 class TestPrecedence:

@@ -7,6 +7,7 @@ import pytest
 from virtual_cluster import VirtualCluster, VirtualNode
 
 from zraft.addresses import Addresses
+from zraft.machines.kv.commands import Get
 from zraft.raft.types import Endpoints, Membership, Role
 from zraft.requests import Joining, Member, Members, MembershipChange, MembersRequest, Outcome, Reply, TransferRequest
 
@@ -133,6 +134,14 @@ def test_with_manual_a_learner_waits_until_somebody_promotes_it(cluster: Virtual
     caught_up = found(listed(cluster), "n4")
     assert (caught_up.role, caught_up.match_index) == ("learner", leader.replica.raft.log.last_index)
     assert roles(members_in(cluster.call(leader, change(promote=("n4",)))))["n4"] == "voter"
+
+
+def test_a_node_votes_also_where_clients_read_without_a_pause(cluster: VirtualCluster, leader: VirtualNode) -> None:
+    """Each round of reads puts the next heartbeat off; what the leader does with one must not be put off for ever."""
+    members_in(cluster.call(leader, change(add=(joining("n4"),))))
+    for _ in range(1_000):
+        cluster.answered(cluster.read(leader, Get(b"k")))
+    assert roles(listed(cluster))["n4"] == "voter"
 
 
 def test_a_node_takes_the_place_of_another(cluster: VirtualCluster, leader: VirtualNode, follower: VirtualNode) -> None:

@@ -45,7 +45,7 @@ ON_TCP = {
 
 
 def socket_of(station: Station, name: str) -> zmq.Socket[bytes]:
-    return station.transport.peers_out["n2"] if name == "peer_out" else getattr(station.transport, name)
+    return station.transport.links.socket("n2") if name == "peer_out" else getattr(station.transport, name)
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -65,7 +65,7 @@ def test_on_ipc_nobody_is_cut_off_for_being_paused(ends: Ends) -> None:
 
 def test_a_dealer_is_named_after_node_and_process_start(ends: Ends) -> None:
     station = ends.one()
-    identity = f"n1:{station.boot_id:016x}".encode()
+    identity = f"n1:{station.boot_id:016x}:{station.me.peer}".encode()
     assert socket_of(station, "peer_out").get(zmq.ROUTING_ID) == identity
 
 

@@ -25,7 +25,10 @@ def run_node(arguments: list[str]) -> int:
     known = [node.id for node in settings.nodes]
     if options.id not in known:
         raise ConfigError(f"{path}: there is no node {options.id!r} in it; its nodes are {', '.join(known)}")
-    settings = config.own_port(settings, options.id)
+    if options.join:
+        settings = config.own_join(settings, options.id)
+    advertised = settings.node(options.id).peer
+    settings = config.own_priority(config.own_port(settings, options.id), options.id)
     check_libzmq()
 
     from zraft import logs, node  # noqa: PLC0415 - all of the above fails fast, before anything heavy is loaded
@@ -33,7 +36,13 @@ def run_node(arguments: list[str]) -> int:
     logs.configure(settings, options.id, file=options.log_file)
     if options.supervised is None:
         logs.say_warnings(settings)  # A supervisor has said them once, for all of its nodes.
-    return node.run(settings, options.id, status_every_s=options.status_every, supervised=options.supervised)
+    return node.run(
+        settings,
+        options.id,
+        status_every_s=options.status_every,
+        supervised=options.supervised,
+        advertised=advertised,
+    )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
     option("--id", metavar="NODE", required=True, help="which node of the configuration to be")
     option("--config", metavar="FILE", type=Path, help="else ZRAFT_CONFIG, .zraft/cluster.yaml, config/cluster.yaml")
+    option("--join", action="store_true", help="without data, wait to be added to the cluster: zraft member add")
     option("-v", "--verbose", action="store_true", help="log at level DEBUG")
     option("--log-file", metavar="FILE", type=Path, help="instead of NODE.log in the log directory")
     option("--log-json", action=argparse.BooleanOptionalAction, help="one JSON object a line, or text")

@@ -10,7 +10,7 @@ between values), `loading` (all of it, in order).
 """
 
 from zraft.config.environment import HOOK_VARIABLES, OTHER_VARIABLES, VARIABLES, read_env_file
-from zraft.config.loading import load, own_port
+from zraft.config.loading import load, own_join, own_port, own_priority
 from zraft.config.schema import (
     Cluster,
     Config,
@@ -20,6 +20,7 @@ from zraft.config.schema import (
     Hooks,
     Limits,
     Log,
+    Membership,
     Monitor,
     Node,
     Sessions,
@@ -39,12 +40,15 @@ __all__ = [
     "Hooks",
     "Limits",
     "Log",
+    "Membership",
     "Monitor",
     "Node",
     "Sessions",
     "Storage",
     "Supervisor",
     "load",
+    "own_join",
     "own_port",
+    "own_priority",
     "read_env_file",
 ]

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from zraft.config.schema import OPTIONS
+from zraft.config.schema import OPTIONS, PRIORITY_MAX
 from zraft.errors import ConfigError
 
 PREFIX = "ZRAFT_"
 FILE_BYTES_MAX = 1 << 20
 NODES, MACHINES = "ZRAFT_NODES", "ZRAFT_MACHINES"
-CONTAINER_PORT = "ZRAFT_CONTAINER_PORT"
+CONTAINER_PORT, PRIORITY = "ZRAFT_CONTAINER_PORT", "ZRAFT_PRIORITY"
 _OWN = {PREFIX + key.replace(".", "_").upper(): key for key in OPTIONS} | {
     NODES: "nodes",
     MACHINES: "machines",
@@ -42,7 +42,7 @@ _OTHER_NAMES = {
     "ZRAFT_HEARTBEAT_TIMEOUT": _OtherName((("heartbeat.interval_ms", 1_000),)),
     "ZRAFT_ELECTION_TIMEOUT": _OtherName((("election.timeout_lower_ms", 1_000), ("election.timeout_upper_ms", 2_000))),
 }
-VARIABLES: tuple[str, ...] = (*_OWN, *_OTHER_NAMES, CONTAINER_PORT)
+VARIABLES: tuple[str, ...] = (*_OWN, *_OTHER_NAMES, CONTAINER_PORT, PRIORITY)
 """Every variable that is read as configuration."""
 OTHER_VARIABLES = ("ZRAFT_CONFIG", "ZRAFT_DIR", "ZRAFT_DEBUG")
 """Which file, which run directory, and whether to show details of an internal error: read by the command line."""
@@ -94,6 +94,16 @@ def container_port(env: Mapping[str, str]) -> int | None:
             f" after), not {text!r}"
         )
     return port
+
+
+def priority(env: Mapping[str, str]) -> int | None:
+    """Return the priority that ``ZRAFT_PRIORITY`` gives the node, if it does; `ConfigError` when it is none."""
+    text = env.get(PRIORITY)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= PRIORITY_MAX):  # noqa: PLR2004
+        raise ConfigError(f"{PRIORITY}: must be a whole number from 0 to {PRIORITY_MAX}, not {text!r}")
+    return int(text)
 
 
 def read_env_file(path: str | Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ import msgspec
 
 from zraft.config import location, rules
 from zraft.config.document import read
-from zraft.config.environment import CONTAINER_PORT, MACHINES, NODES, container_port, options, read_text
+from zraft.config.environment import CONTAINER_PORT, MACHINES, NODES, container_port, options, priority, read_text
 from zraft.config.schema import OPTIONS, Config
 from zraft.config.settings import Layer, Settings
 from zraft.errors import ConfigError
@@ -98,6 +98,25 @@ def own_port(config: Config, node_id: NodeId, *, env: Mapping[str, str] | None =
     return msgspec.structs.replace(config, nodes=nodes)
 
 
+def own_priority(config: Config, node_id: NodeId, *, env: Mapping[str, str] | None = None) -> Config:
+    """Return the configuration with this node's priority as ``ZRAFT_PRIORITY`` has it, if that is set."""
+    chosen = priority(os.environ if env is None else env)
+    if chosen is None:
+        return config
+    return _with(config, node_id, priority=chosen)
+
+
+def own_join(config: Config, node_id: NodeId) -> Config:
+    """Return the configuration of a node that is to join: it begins no cluster."""
+    return _with(config, node_id, join=True)
+
+
+def _with(config: Config, node_id: NodeId, **changed: Any) -> Config:
+    own = config.node(node_id)
+    nodes = [msgspec.structs.replace(node, **changed) if node is own else node for node in config.nodes]
+    return msgspec.structs.replace(config, nodes=tuple(nodes))
+
+
 def _put_defaults(settings: Settings, layer: Layer) -> None:
     for key, field in OPTIONS.items():
         settings.put(key, field.default, layer)
@@ -113,10 +132,11 @@ def _put_environment(settings: Settings, env: Mapping[str, str]) -> list[str]:
             settings.put_text("machines", str(given.value), layer)
         else:
             settings.put(given.key, given.value, layer)
-    try:
-        container_port(env)
-    except ConfigError as error:
-        settings.mistakes.extend(error.mistakes)
+    for check in (container_port, priority):
+        try:
+            check(env)
+        except ConfigError as error:
+            settings.mistakes.extend(error.mistakes)
     return warnings
 
 

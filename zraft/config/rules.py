@@ -8,6 +8,7 @@ from zraft.config import location
 from zraft.config.settings import Settings
 
 LEVELS = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
+PROMOTE = ("auto", "manual")
 RATIO_MIN = 5
 """Election timeouts below this many heartbeats mistake one lost heartbeat for a dead leader."""
 _NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -26,6 +27,8 @@ def mistakes(settings: Settings) -> Iterator[str]:
     if (level := value["log.level"].upper()) not in LEVELS:
         yield f"{at['log.level']}: log.level: must be one of {', '.join(LEVELS)}, not {value['log.level']!r}"
     value["log.level"] = level
+    if (promote := value["membership.promote"]) not in PROMOTE:
+        yield f"{at['membership.promote']}: membership.promote: must be {' or '.join(PROMOTE)}, not {promote!r}"
     if settings.nodes is not None:
         yield from _nodes(settings.nodes, at)
         yield from endpoints_used_twice(settings.nodes, value.get("supervisor.control"), at, settings.origins)
@@ -59,7 +62,7 @@ def warnings(settings: Settings) -> Iterator[str]:
 
 
 def endpoints_used_twice(
-    nodes: list[dict[str, str]], control: str | None, at: Mapping[str, str], origins: Mapping[str, str]
+    nodes: list[dict[str, Any]], control: str | None, at: Mapping[str, str], origins: Mapping[str, str]
 ) -> Iterator[str]:
     """Yield a line for each endpoint that already belongs to something else.
 
@@ -123,7 +126,7 @@ def _timing(settings: Settings) -> Iterator[str]:
         )
 
 
-def _nodes(nodes: list[dict[str, str]], at: dict[str, str]) -> Iterator[str]:
+def _nodes(nodes: list[dict[str, Any]], at: dict[str, str]) -> Iterator[str]:
     if not nodes:
         yield f"{at['nodes']}: nodes: empty; list at least one node with id, {', '.join(_ENDPOINTS)}"
     first: dict[str, int] = {}

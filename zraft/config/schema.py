@@ -14,6 +14,8 @@ from zraft.raft.types import NodeId
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=86_400_000)]
 """A duration: at least 1 ms, at most a day."""
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
+PRIORITY_MAX = 100
+Priority = Annotated[int, msgspec.Meta(ge=0, le=PRIORITY_MAX)]
 
 
 class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +37,17 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where clients reach it."""
     events: str
     """Where monitors subscribe."""
+    priority: Priority = 1
+    """Who should lead rather than others; 0 votes, and does not lead."""
+    join: bool = False
+    """It begins no cluster: without data it waits to be added to one."""
+
+
+class Membership(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How nodes join."""
+
+    promote: str = "auto"
+    """``auto``: whoever has joined becomes a voter once it has caught up. ``manual``: once somebody says so."""
 
 
 class Election(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,6 +134,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     nodes: tuple[Node, ...]
     cluster: Cluster = Cluster()
+    membership: Membership = Membership()
     election: Election = Election()
     heartbeat: Heartbeat = Heartbeat()
     limits: Limits = Limits()
@@ -149,6 +163,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def node(self, node_id: NodeId) -> Node:
         """Return the node of that name; KeyError when the file has none."""
         return {node.id: node for node in self.nodes}[node_id]
+
+    @property
+    def founders(self) -> tuple[NodeId, ...]:
+        """The nodes that the cluster begins with; a node that is to join begins none."""
+        return tuple(node.id for node in self.nodes if not node.join)
 
     def data_directory(self, node_id: NodeId) -> Path:
         """Where that node keeps its log."""

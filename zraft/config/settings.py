@@ -13,6 +13,7 @@ from zraft.config.environment import nearest
 from zraft.config.schema import OPTIONS, SECTIONS, Config, Node
 
 _NODE_FIELDS = {field.name: field for field in msgspec.structs.fields(Node)}
+_NEEDED = [name for name, field in _NODE_FIELDS.items() if field.required]
 _TOP = {*SECTIONS, "nodes", "machines"}
 _MACHINE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
@@ -44,7 +45,7 @@ class Settings:
         self._env = env
         self.values: dict[str, Any] = {}
         """Option as ``section.key`` to its checked value."""
-        self.nodes: list[dict[str, str]] | None = None
+        self.nodes: list[dict[str, Any]] | None = None
         """What is known of each node, if a layer lists nodes; a key that is wrong or missing is missing here."""
         self.machines: dict[str, str] = {}
         """Machines of one's own, each with its class, as far as they make sense."""
@@ -142,11 +143,11 @@ class Settings:
             origins=self.origins,
         )
 
-    def _node(self, number: int, item: Any, layer: Layer) -> dict[str, str]:
+    def _node(self, number: int, item: Any, layer: Layer) -> dict[str, Any]:
         name = f"nodes[{number}]"
         at = layer.at("nodes", number)
         if not isinstance(item, dict):
-            self.mistakes.append(f"{at}: {name}: must have {', '.join(_NODE_FIELDS)}; it is {_show(item)}")
+            self.mistakes.append(f"{at}: {name}: must have {', '.join(_NEEDED)}; it is {_show(item)}")
             return {}
         for key in [key for key in item if key not in _NODE_FIELDS]:
             there = layer.at("nodes", number, key)
@@ -156,10 +157,13 @@ class Settings:
         values = {}
         for key, field in _NODE_FIELDS.items():
             if key not in item:
-                self.mistakes.append(f"{at}: {name}.{key}: missing; every node has {', '.join(_NODE_FIELDS)}")
+                if field.required:
+                    self.mistakes.append(f"{at}: {name}.{key}: missing; every node has {', '.join(_NEEDED)}")
                 continue
             there = self.sources[f"{name}.{key}"] = layer.at("nodes", number, key)
-            checked = self._checked(f"{name}.{key}", item[key], field.type, there, layer, endpoint=key != "id")
+            checked = self._checked(
+                f"{name}.{key}", item[key], field.type, there, layer, endpoint=key in ("peer", "client", "events")
+            )
             if checked is not _WRONG:
                 values[key] = checked
         return values

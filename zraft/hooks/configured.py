@@ -1,6 +1,7 @@
 """What a configuration says of scripts: whether they are fit to run, and what the scheduler of one node must know."""
 
 import os
+from collections.abc import Mapping
 
 from loguru import logger
 
@@ -20,8 +21,8 @@ def check_scripts(config: Config) -> None:
         raise ConfigError(*mistakes)
 
 
-def hook_settings(config: Config, node_id: NodeId) -> HookSettings:
-    """Return what the scheduler of `node_id` must know."""
+def hook_settings(config: Config, node_id: NodeId, endpoints: Mapping[NodeId, str]) -> HookSettings:
+    """Return what the scheduler of `node_id` must know; `endpoints` says where clients reach each node, and may change."""
     scripts = {"leader": config.hooks.leader, "follower": config.hooks.follower}
     return HookSettings(
         node=node_id,
@@ -31,6 +32,6 @@ def hook_settings(config: Config, node_id: NodeId) -> HookSettings:
         timeout_ms=config.hooks.timeout_ms,
         base_env=dict(os.environ),
         config_path=config.path,
-        endpoints={node.id: node.client for node in config.nodes},
+        endpoints=endpoints,
         cwd=os.path.dirname(config.path) or "/",
     )

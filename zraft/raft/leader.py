@@ -46,6 +46,8 @@ class Leader:
         """Leadership given away on purpose."""
         self.next_heartbeat_at = state.now
         """When the next round is due."""
+        self._look_at = state.now + state.settings.heartbeat_interval_ms
+        """When to look after learners and successors; rounds of reads put the next heartbeat off, and must not put that off."""
         self.timer_from = state.now
         """When it began to lead."""
         self.timeout_ms: float = state.settings.election_timeout_upper_ms
@@ -63,7 +65,7 @@ class Leader:
     @property
     def deadline(self) -> float:
         """When a heartbeat, the check of the quorum or the end of a transfer is due."""
-        due = min(self.next_heartbeat_at, self.rounds.confirmed_sent_at + self.timeout_ms)
+        due = min(self.next_heartbeat_at, self._look_at, self.rounds.confirmed_sent_at + self.timeout_ms)
         return min(due, self.handover.deadline)
 
     @property
@@ -86,6 +88,7 @@ class Leader:
         if not self.handover.tick():
             return
         self.roster.tick(self.noop_index)
+        self._look_at = state.now + state.settings.heartbeat_interval_ms
         if state.now >= self.next_heartbeat_at:
             if self.rounds.under_way:
                 state.note("round_lost", round=self.rounds.sent)
