@@ -65,6 +65,19 @@ def test_all_pages_are_read(client: Asked, nodes: list[Recorder]) -> None:
     assert {node.asked[0].kinds for node in nodes} == {("vote", "candidacy")}
 
 
+def test_leaders_are_what_the_log_says_and_nobody_is_asked_for_more(client: Asked, nodes: list[Recorder]) -> None:
+    """Each node has recorded an end of its own of every term, and has it whether or not it is up."""
+    for node in nodes:
+        change = {"role": "follower", "leader": None, "reason": "quorum_lost", "prev_role": "leader"}
+        node.file = [event(node.id, term, "role", term=term, **change) for term in range(1, TERMS + 1)]
+    leaders = history(client).leaders()
+    assert [leader.ended for leader in leaders] == ["timeout"] * (TERMS - 1) + [None]
+    assert [node.asked for node in nodes] == [[], [], []]
+    for node in nodes:
+        node.close()
+    assert history(client).leaders() == leaders
+
+
 def test_one_term(client: Asked, nodes: list[Recorder]) -> None:
     nodes[1].file = [
         event("n2", 1, "vote", what="requested", pre=False, term=7, transfer=False),

@@ -3,16 +3,14 @@
 from random import Random
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from recorder import event
 
-from zraft.client.history.elections import Candidacy, Election, merged_elections, with_endings
+from zraft.client.history.elections import Candidacy, Election, merged_elections
 from zraft.events import Event
 from zraft.machines.history import commands
-from zraft.machines.history.commands import Leadership
 from zraft.raft.types import Ballot
 
 NODES = ("n1", "n2", "n3")
@@ -110,37 +108,3 @@ def test_it_is_the_same_in_whatever_order_the_nodes_answer(
         )
         if election.term in terms:
             assert winner(NODES[election.term % 3]) in election.candidacies
-
-
-def leadership(term: int, node: str, ended: str | None) -> Leadership:
-    return Leadership(node, term, term, term, None if ended is None else term + 1, None, ended)
-
-
-def stepped_down(node: str, term: int, reason: str = "quorum_lost") -> Event:
-    return event(node, 1, "role", role="follower", term=term, leader=None, reason=reason, prev_role="leader")
-
-
-def stopping(node: str, term: int, role: str = "leader") -> Event:
-    return msgspec.structs.replace(event(node, 1, "stopping", reason="SIGTERM"), term=term, role=role)
-
-
-@pytest.mark.parametrize(
-    ("before", "told", "after"),
-    [
-        ("timeout", [], "timeout"),
-        ("timeout", [stepped_down("n1", 3)], "quorum_lost"),
-        ("timeout", [stepped_down("n1", 2), stepped_down("n2", 3)], "timeout"),
-        ("timeout", [stepped_down("n1", 3, "higher_term")], "timeout"),
-        ("timeout", [stopping("n1", 3)], "stopped"),
-        ("timeout", [stopping("n1", 3, "follower"), stopping("n1", 4), stopping("n2", 3)], "timeout"),
-        ("transfer", [stopping("n1", 3)], "transfer"),
-        (None, [stopping("n1", 3)], None),
-        ("timeout", [event("n1", 1, "role", odd=1), event("n1", 2, "vote")], "timeout"),
-    ],
-)
-def test_a_leader_knows_more_of_its_end_than_the_others(
-    before: str | None, told: list[Event], after: str | None
-) -> None:
-    others = [leadership(2, "n2", "transfer"), leadership(4, "n2", None)]
-    found = with_endings([others[0], leadership(3, "n1", before), others[1]], told)
-    assert found == [others[0], leadership(3, "n1", after), others[1]]

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(LIMIT_S)]
 
 FORCED = size(5, 100)
 KINDS = ("role", "vote", "candidacy")
-ENDINGS = {"transfer": {"transfer"}, "kill": {"timeout"}, "pause": {"timeout", "quorum_lost"}}
+ENDINGS = {"transfer": {"transfer"}, "kill": {"timeout"}, "pause": {"timeout"}}
 """How a leadership may end in the history, by what was done to the leader."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from zraft.cli.elections import OneTerm, nothing_known, print_note
+from zraft.cli.elections import OneTerm, nothing_known
 from zraft.cli.find import find_config
 from zraft.cli.options import AsJson, ConfigFile, Timeout
 from zraft.client.client import Client
@@ -27,12 +27,13 @@ def leaders(
 ) -> None:
     """Show all leaders, oldest first: node, from when to when, and why it ended.
 
-    A leadership ends when the next leader is elected. It ended by transfer, by timeout (the others heard nothing), by
-    notice of its end, or, as the leader itself knows, as quorum_lost (it stepped down, since no majority answered) or
-    stopped. Each time is of the clock of the node that was elected then.
+    A leadership ends when the next leader is elected, and for the reason for which that one stood: transfer, timeout (the
+    others heard nothing from it) or notice of its end. So all of it is in the log. Whether it was stopped, or stepped down since no
+    majority answered it, it has recorded itself: zraft events --kind stopping --kind role. Each time is of the clock of the node
+    that was elected then.
     """
     with Client(find_config(config_file), timeout_s=timeout) as client:
-        found = client.history.leaders(term, note=print_note)
+        found = client.history.leaders(term)
     if not found and term is not None:
         raise nothing_known(term)
     if as_json:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from zraft import events as recorded
 from zraft.client.calls import Again
-from zraft.client.history.elections import ENDING_KINDS, KINDS, Election, merged_elections, with_endings
+from zraft.client.history.elections import KINDS, Election, merged_elections
 from zraft.client.history.past import Past, read_past
 from zraft.client.history.reading import merged
 from zraft.errors import InvalidRequest, Unavailable
@@ -46,11 +46,14 @@ class HistoryClient:
         elections = merged_elections(won, (event for stream in found.streams for event in stream))
         return [election for election in elections if term in (None, election.term)]
 
-    def leaders(self, term: Term | None = None, *, note: Note = _unheard) -> list[Leadership]:
-        """Return all leaders, or that of one term, oldest first; a term of which none is known is not there."""
-        leaders = self._client.wait(self._submit_leaders(term))
-        found = self._past(ENDING_KINDS, note)
-        return with_endings(leaders, (event for stream in found.streams for event in stream))
+    def leaders(self, term: Term | None = None) -> list[Leadership]:
+        """Return all leaders, or that of one term, oldest first; a term of which none is known is not there.
+
+        All of it is in the log, why each one ended too: the cause for which the next one stood. What only a leader itself knew of
+        its end, that it was stopped, or stepped down since no majority answered it, is among the `events` of the kinds
+        ``stopping`` and ``role``.
+        """
+        return self._client.wait(self._submit_leaders(term))
 
     def events(
         self,

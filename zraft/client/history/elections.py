@@ -11,13 +11,10 @@ import msgspec
 
 from zraft.events import Event
 from zraft.machines.history import commands
-from zraft.machines.history.commands import Leadership
-from zraft.raft.types import Cause, NodeId, Role, Term
+from zraft.raft.types import Cause, NodeId, Term
 
 KINDS = ["vote", "candidacy"]
 """Kinds of events that tell of candidacies."""
-ENDING_KINDS = ["role", "stopping"]
-"""Kinds of events that tell how a leadership ended."""
 WON, UNKNOWN = "won", "unknown"
 
 
@@ -67,12 +64,6 @@ class _Ended(msgspec.Struct):
     duration_ms: int
 
 
-class _RoleChange(msgspec.Struct):
-    term: Term
-    reason: str
-    prev_role: str | None = None
-
-
 def merged_elections(won: Iterable[commands.Election], events: Iterable[Event]) -> list[Election]:
     """Return the elections of all terms of which anything is known, oldest first."""
     terms: dict[Term, dict[NodeId, Candidacy]] = {}
@@ -94,21 +85,6 @@ def merged_elections(won: Iterable[commands.Election], events: Iterable[Event]) 
         )
         terms.setdefault(election.term, {})[ballot.leader] = Candidacy(ballot.leader, WON, *told)
     return [_election(term, terms[term]) for term in sorted(terms)]
-
-
-def with_endings(leaders: Iterable[Leadership], events: Iterable[Event]) -> list[Leadership]:
-    """Return the leaderships, with what the leaders themselves know of those that ended by timeout.
-
-    One that stepped down, since no quorum answered it, knows so (``quorum_lost``); and one that was told to stop, and whose
-    office nobody took over in time, does (``stopped``). Of any other the followers alone know that it was silent.
-    """
-    endings = dict(sorted(ending for event in events if (ending := _ending(event)) is not None))
-    return [
-        msgspec.structs.replace(each, ended=endings.get((each.node, each.term), each.ended))
-        if each.ended == Cause.TIMEOUT
-        else each
-        for each in leaders
-    ]
 
 
 def _election(term: Term, candidacies: dict[NodeId, Candidacy]) -> Election:
@@ -134,18 +110,4 @@ def _candidacy(event: Event) -> tuple[Term, Candidacy] | None:
                 return began.term, Candidacy(event.node, UNKNOWN, cause=cause, wall_ms=event.wall_ms)
     except msgspec.ValidationError:
         return None  # Told by another version of zraft.
-    return None
-
-
-def _ending(event: Event) -> tuple[tuple[NodeId, Term], str] | None:
-    if event.kind == "stopping" and event.role == Role.LEADER:
-        return (event.node, event.term), "stopped"
-    if event.kind != "role":
-        return None
-    try:
-        change = msgspec.convert(event.data, _RoleChange)
-    except msgspec.ValidationError:
-        return None
-    if change.prev_role == Role.LEADER and change.reason == "quorum_lost":
-        return (event.node, change.term), "quorum_lost"
     return None
