@@ -52,6 +52,7 @@ REQUEST_KINDS: dict[int, type[msgspec.Struct]] = {
     40: requests.PastEvents,
     41: requests.MembersRequest,
     42: requests.MembershipChange,
+    43: requests.CutLinks,
 }
 REPLY_KINDS: dict[int, type[msgspec.Struct]] = {64: requests.Reply}
 

@@ -42,7 +42,7 @@ from zraft.raft.types import NodeId
 
 KINDS = (
     *("role", "status", "entry", "log", "hook", "vote", "candidacy", "membership", "transfer", "data_lost"),
-    *("heartbeat", "rejected", "started", "stopping"),
+    *("heartbeat", "rejected", "fault", "started", "stopping"),
 )
 RECORDED = frozenset(KINDS) - {"status", "entry", "log", "rejected"}
 """Kinds that go into the event file: the others repeat themselves, or are in the log, or come at a stranger's pleasure."""

@@ -19,6 +19,7 @@ from loguru import logger
 
 from zraft import __version__, events, logs, particulars, parts
 from zraft.config import Config
+from zraft.cuts import Cuts
 from zraft.diskthread import DiskThread
 from zraft.errors import ZraftError
 from zraft.hooks import linux
@@ -29,7 +30,7 @@ from zraft.machines.mounts import mount
 from zraft.neighbours import Neighbours
 from zraft.raft.types import Membership, NodeId
 from zraft.replica import Replica, World
-from zraft.requests import PastEvents, Status
+from zraft.requests import CutLinks, PastEvents, Status
 from zraft.stopsignals import StopSignals
 from zraft.transport import Rejections, Transport
 
@@ -99,6 +100,8 @@ class Node:
             record=self._event_file.record,
         )
         self._rejected.publisher = self._publisher
+        faults = config.cluster.faults == "enabled"
+        self._cuts = Cuts(faults, self._transport, self._publisher, logger.warning)
         self._machines, self._recovered = parts.recover(config, self._storage, self._mounted)
         self._disk = DiskThread(self._storage, self._clock.now_ms)
         self._scheduler = HookScheduler(hook_settings(config, node_id, self._neighbours.clients))
@@ -158,6 +161,10 @@ class Node:
                 "key_bytes_max": config.limits.key_bytes_max,
             },
         }
+
+    def warnings(self) -> list[str]:
+        """Return what is wrong besides what the replica knows."""
+        return self._cuts.warnings
 
     def health(self) -> dict[str, Any]:
         """Return the fields of `Status` that concern the process."""
@@ -251,6 +258,8 @@ class Node:
             for client, request, batch in transport.receive_clients(MESSAGES_PER_TURN_MAX):
                 if isinstance(request, PastEvents):
                     self._event_file.ask(client, request)
+                elif isinstance(request, CutLinks):
+                    transport.reply(client, self._cuts.take(request))
                 else:
                     replica.request(client, request, batch)
         if self._event_file.fileno() in found:

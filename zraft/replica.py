@@ -57,6 +57,9 @@ class Host(Protocol):
     def health(self) -> dict[str, Any]:
         """Return the fields of `Status` that concern the process."""
 
+    def warnings(self) -> list[str]:
+        """Return what is wrong with the process, in words for people."""
+
 
 class Replica:
     """One member of the cluster.
@@ -318,7 +321,7 @@ class Replica:
             last_index=raft.log.last_index,
             election_timer_ms=self._election_timer_ms(),
             election_timeout_ms=int(role.timeout_ms),
-            warnings=self._warnings(),
+            warnings=self._warnings() + self._host.warnings(),
             first_index=raft.log.first_index,
             log=excerpt(raft.log, log, until, self._describers),
             members=self.endpoints(),

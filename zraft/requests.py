@@ -112,6 +112,14 @@ class StatusRequest(msgspec.Struct, frozen=True, array_like=True):
     """The newest of them; 0 for the last that there is."""
 
 
+class CutLinks(msgspec.Struct, frozen=True, array_like=True):
+    """Asks a node to lose what it sends to some nodes, and not to hear some, for a drill; whoever is not named is whole again."""
+
+    id: int
+    lost_to: Annotated[tuple[MemberName, ...], msgspec.Meta(max_length=64)] = ()
+    deaf_to: Annotated[tuple[MemberName, ...], msgspec.Meta(max_length=64)] = ()
+
+
 class TransferRequest(msgspec.Struct, frozen=True, array_like=True):
     """Asks the leader to hand over to `target`, or to whomever is most up-to-date (thesis §3.10)."""
 

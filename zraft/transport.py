@@ -152,6 +152,10 @@ class Transport:
         self._rejected = rejected
         self.dropped: Counter[str] = Counter()
         """Messages that a socket refused to take, by target."""
+        self.lost_to: frozenset[NodeId] = frozenset()
+        """To these peers, everything is lost: a drill."""
+        self.deaf_to: frozenset[NodeId] = frozenset()
+        """Of these peers, nothing is heard: a drill."""
         self._context = zmq.Context(io_threads=1)
         self._locks: list[Lock] = []
         self._encoded: tuple[Message, list[bytes]] | None = None
@@ -179,6 +183,8 @@ class Transport:
 
     def send(self, target: NodeId, message: Message) -> bool:
         """Hand `message` to the peer's socket; False when it was refused and is lost for certain."""
+        if target in self.lost_to:
+            return True  # On its way, as far as anybody can tell who sends into a broken link.
         socket = self.links.socket(target)
         if socket is None:
             return False
@@ -195,6 +201,8 @@ class Transport:
         """Yield what peers have sent, at most `count_max` messages."""
         for connection, received in self._receive(self.peers_in, "peer", codec.PEER_KINDS, count_max):
             source = received.source
+            if source in self.deaf_to:
+                continue
             name = routing_id(source, received.boot_id)
             proper = connection.startswith(name) and connection[len(name) : len(name) + 1] in (b"", b":")
             if source not in self.links and not (proper and self._hear(source, connection[len(name) + 1 :])):

@@ -118,6 +118,10 @@ class VirtualNode:
     def hello(self) -> dict[str, Any]:
         return {"cluster": "c", "cluster_id": CLUSTER_ID}
 
+    def warnings(self) -> list[str]:
+        """Return nothing: all is well."""
+        return []
+
     def health(self) -> dict[str, Any]:
         return {"endpoint": "nowhere", "healthy": True, "uptime_s": 0.0, "pid": 1}
 

@@ -5,7 +5,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -25,6 +25,8 @@ class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Shown to people and given to hooks."""
     id: str | None = None
     """16 hexadecimal digits that every message and file bears; without it, they are drawn from `name`."""
+    faults: Literal["enabled", "disabled"] | None = None
+    """Whether links between nodes may be cut for a drill; by default under `zraft cluster up` alone."""
 
 
 class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -23,8 +23,10 @@ class Line(NamedTuple):
 
 
 def lines(rows: Sequence[Row], *, colour: bool = False, width: int | None = None) -> list[str]:
-    """Return the monitor's table."""
-    return grid(HEADERS, [_line(row) for row in rows], colour=colour, width=width)
+    """Return the monitor's table, and under it what nodes warn of."""
+    warnings = [f"{row.node}: {one_line(warning)}" for row in rows for warning in row.warnings]
+    under = [paint(text if width is None else fit(text, width), "down" if colour else "") for text in warnings]
+    return [*grid(HEADERS, [_line(row) for row in rows], colour=colour, width=width), *under]
 
 
 def grid(headers: Sequence[str], rows: Sequence[Line], *, colour: bool = False, width: int | None = None) -> list[str]:

@@ -34,6 +34,8 @@ class Row(msgspec.Struct, frozen=True):
     healthy: bool = False
     age_ms: float | None = None
     """Since it was last heard of."""
+    warnings: tuple[str, ...] = ()
+    """What it warned of when it was last heard of."""
 
 
 class View:
@@ -120,6 +122,7 @@ class View:
             last_index=known.last_index,
             healthy=known.healthy and state == "up",
             age_ms=age,
+            warnings=known.warnings if state == "up" else (),
         )
 
 
@@ -140,6 +143,7 @@ class _Known:
         self.last_applied: int | None = None
         self.last_index: int | None = None
         self.healthy = False
+        self.warnings: tuple[str, ...] = ()
         self.seen_at: float | None = None
         self.stopped = False
 
@@ -163,6 +167,8 @@ class _Known:
         self.role, self.leader = _text(data, "role"), _text(data, "leader")
         if "healthy" in data:
             self.healthy = data["healthy"] is True
+            told = data.get("warnings")
+            self.warnings = tuple(map(str, told)) if isinstance(told, list) else ()
             self.voted_for = _text(data, "voted_for")
             self.commit_index = _number(data, "commit_index")
             self.last_applied = _number(data, "last_applied")

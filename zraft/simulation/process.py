@@ -164,6 +164,10 @@ class Process:
         """Return what a client must know of the cluster."""
         return {"cluster": "simulated", "cluster_id": self.cluster.cluster_id, "nodes": {}, "limits": {}}
 
+    def warnings(self) -> list[str]:
+        """Return nothing: all is well."""
+        return []
+
     def health(self) -> dict[str, Any]:
         """Return the fields of `Status` that concern the process."""
         return {"endpoint": self.id, "healthy": self.disk_thread.failure is None, "uptime_s": 0.0, "pid": 1}

@@ -84,6 +84,7 @@ def prepare(wish: Wish, environment: dict[str, str], confirm: Callable[[str], bo
         if listens(settings.supervisor.control):
             raise ConfigError(already_running(str(wish.file)))
         _demand_scripts(settings, Scripts())
+        _enable_faults(environment, settings)
         return Launch(settings, environment, lock_data(settings), ("--config", settings.path), _notes(settings))
     assert wish.directory is not None, "a wish names a run directory or a file"
     directory = RunDirectory(wish.directory.absolute())
@@ -99,6 +100,7 @@ def prepare(wish: Wish, environment: dict[str, str], confirm: Callable[[str], bo
         lock.release()
         raise
     _put_scripts(environment, ours)
+    _enable_faults(environment, settings)
     notes = (*_notes(settings), *([_reuse(directory, settings)] if reused else []))
     return Launch(settings, environment, lock, ("--dir", str(directory.path)), notes)
 
@@ -183,6 +185,12 @@ def _put_scripts(environment: dict[str, str], scripts: Scripts) -> None:
 def _missing_scripts(settings: Config) -> Scripts:
     ours = packaged_scripts()
     return Scripts(None if settings.hooks.leader else ours.leader, None if settings.hooks.follower else ours.follower)
+
+
+def _enable_faults(environment: dict[str, str], settings: Config) -> None:
+    """Let links be cut for drills, unless the configuration says whether they may be."""
+    if settings.cluster.faults is None:
+        environment["ZRAFT_CLUSTER_FAULTS"] = "enabled"
 
 
 def _notes(settings: Config) -> tuple[str, ...]:
