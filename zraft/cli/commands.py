@@ -16,6 +16,7 @@ MODULES = {
     "status": "zraft.cli.status",
     "log": "zraft.cli.log",
     "leader": "zraft.cli.leader",
+    "member": "zraft.cli.member",
     "monitor": "zraft.cli.monitor",
     "elections": "zraft.cli.elections",
     "leaders": "zraft.cli.leaders",
