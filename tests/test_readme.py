@@ -66,7 +66,7 @@ def test_the_python_example(place: Path) -> None:
 
 @pytest.mark.processes
 def test_the_commands_for_the_third_terminal(place: Path) -> None:
-    (commands,) = [block for block in blocks("sh") if "zraft kv put" in block]
+    (commands,) = [block for block in blocks("sh") if "kv put greeting" in block]
     printed = run(place, "sh", "-e", "-c", commands)
     assert printed.count("hello") == 2, "the value is there before and after the leader is killed"
 

@@ -12,9 +12,10 @@ from awaiting import eventually
 from test_readme import blocks, environment
 
 PROVEN = (
+    "cluster partition",
     "zraft cluster up --nodes 5",
     "zraft monitor",
-    "zraft kv put",
+    "kv put greeting",
     "scripts/test\n",
     "--leader-script",
     "my-singleton-job",
@@ -99,5 +100,28 @@ def test_the_scripts_that_follow_the_leader(place: Path) -> None:
         assert found is not None
         token = f"--fencing-token {found[1]}\n"
         eventually("the job is told its token", lambda: told.exists() and told.read_text() == token)
+    finally:
+        subprocess.run(["sh", "-c", "zraft cluster down"], cwd=place, env=terminal, timeout=WAIT_S, check=True)
+
+
+@pytest.mark.processes
+def test_a_network_that_breaks(place: Path) -> None:
+    (drill,) = [block for block in blocks("sh") if "cluster partition" in block]
+    terminal = environment(place)
+    subprocess.run(
+        ["sh", "-c", "zraft cluster up --nodes 5 --detach"], cwd=place, env=terminal, timeout=WAIT_S, check=True
+    )
+    try:
+        for line in drill.splitlines():
+            wanted = 3 if "exit code 3" in line else 0
+            done = subprocess.run(
+                ["sh", "-c", line], cwd=place, env=terminal, capture_output=True, text=True, timeout=WAIT_S, check=False
+            )
+            assert done.returncode == wanted, (line, done)
+        show = "zraft kv get colour --node n1 --from-follower"
+        shown = subprocess.run(
+            ["sh", "-c", show], cwd=place, env=terminal, capture_output=True, text=True, timeout=WAIT_S, check=True
+        )
+        assert shown.stdout == "blue"
     finally:
         subprocess.run(["sh", "-c", "zraft cluster down"], cwd=place, env=terminal, timeout=WAIT_S, check=True)

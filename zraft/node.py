@@ -90,18 +90,9 @@ class Node:
         known = (config.cluster_id, self._boot_id, self._rejected)
         self._transport = Transport(self._me, [], *known, advertised=advertised)
         self._neighbours = Neighbours(config, node_id, self._transport, logger.log)
-        self._publisher = events.Publisher(
-            config.cluster.name,
-            node_id,
-            self._boot_id,
-            self._clock.wall_ms,
-            self._transport.publish,
-            has_audience=lambda: self._transport.has_subscribers,
-            record=self._event_file.record,
-        )
+        self._publisher = self._new_publisher()
         self._rejected.publisher = self._publisher
-        faults = config.cluster.faults == "enabled"
-        self._cuts = Cuts(faults, self._transport, self._publisher, logger.warning)
+        self._cuts = Cuts(config.cluster.faults == "enabled", self._transport, self._publisher, logger.warning)
         self._machines, self._recovered = parts.recover(config, self._storage, self._mounted)
         self._disk = DiskThread(self._storage, self._clock.now_ms)
         self._scheduler = HookScheduler(hook_settings(config, node_id, self._neighbours.clients))
@@ -124,6 +115,17 @@ class Node:
         self._longest_turn_ms = 0.0
 
     # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _new_publisher(self) -> events.Publisher:
+        return events.Publisher(
+            self._config.cluster.name,
+            self._id,
+            self._boot_id,
+            self._clock.wall_ms,
+            self._transport.publish,
+            has_audience=lambda: self._transport.has_subscribers,
+            record=self._event_file.record,
+        )
 
     def _assemble(self) -> Replica:
         config = self._config
@@ -242,6 +244,16 @@ class Node:
         self._replica.stop_hooks()
         return True
 
+    def _hear_clients(self) -> None:
+        for client, request, batch in self._transport.receive_clients(MESSAGES_PER_TURN_MAX):
+            match request:
+                case PastEvents():
+                    self._event_file.ask(client, request)
+                case CutLinks():
+                    self._transport.reply(client, self._cuts.take(request))
+                case _:
+                    self._replica.request(client, request, batch)
+
     def _turn(self) -> None:
         replica, transport = self._replica, self._transport
         deadline = min(replica.deadline, self._next_status_at, self._stop_by, self._next_line_at)
@@ -255,13 +267,7 @@ class Node:
             for source, message in transport.receive_peers(MESSAGES_PER_TURN_MAX):
                 replica.receive(source, message)
         if transport.clients in found:
-            for client, request, batch in transport.receive_clients(MESSAGES_PER_TURN_MAX):
-                if isinstance(request, PastEvents):
-                    self._event_file.ask(client, request)
-                elif isinstance(request, CutLinks):
-                    transport.reply(client, self._cuts.take(request))
-                else:
-                    replica.request(client, request, batch)
+            self._hear_clients()
         if self._event_file.fileno() in found:
             for client, reply in self._event_file.answers():
                 transport.reply(client, reply)

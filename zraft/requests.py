@@ -329,4 +329,5 @@ Request = (
     | PastEvents
     | MembersRequest
     | MembershipChange
+    | CutLinks
 )

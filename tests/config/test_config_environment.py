@@ -18,6 +18,7 @@ SAMPLES = {
     "limits.key_bytes_max": ("100", 100),
     "sessions.ttl_ms": ("1000", 1_000),
     "sessions.count_max": ("7", 7),
+    "cluster.faults": ("disabled", "disabled"),
     "storage.directory": ("/var/zraft", "/var/zraft"),
     "storage.segment_bytes": ("1048576", 1 << 20),
     "storage.snapshot_bytes": ("1048576", 1 << 20),

@@ -157,3 +157,22 @@ def test_followers_in_step_get_the_same_bytes_encoded_once(ends: Ends, place: Pa
         other.until("it", lambda other=other: ("n1", message) in other.peers)
     assert one.transport.send("n2", heartbeat(5))
     two.until("the next, which is another", lambda: rounds(two.peers)[-1] == 5)
+
+
+def test_a_cut_link_loses_what_is_sent_and_hears_nothing_until_it_is_whole(ends: Ends) -> None:
+    one, two = ends.two("ipc")
+    one.until_reached(two, heartbeat(1))
+    two.until_reached(one, heartbeat(1))
+    one.transport.lost_to, one.transport.deaf_to = frozenset({"n2"}), frozenset({"n2"})
+    assert one.transport.send("n2", heartbeat(2)), "whoever sends into a broken link is not told"
+    assert two.transport.send("n1", heartbeat(2))
+    assert one.transport.peers_in.poll(5_000), "it has come"
+    one.turn()
+    one.transport.lost_to = frozenset()
+    one.until_reached(two, heartbeat(3))
+    assert rounds(two.peers)[-1:] == [3]
+    assert 2 not in rounds(two.peers)
+    one.transport.deaf_to = frozenset()
+    two.until_reached(one, heartbeat(4))
+    assert 2 not in rounds(one.peers), "what came while it was deaf is gone"
+    assert one.rejected == two.rejected == []

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from zraft import config
+from zraft.cli import drills
 from zraft.cli.find import find_path, run_directory
 from zraft.config import Config
 from zraft.errors import ConfigError, InvalidRequest, Unavailable
@@ -141,6 +142,35 @@ def pause(node: NodeName, directory: Directory = None, config_file: ConfigFile =
 def resume(node: NodeName, directory: Directory = None, config_file: ConfigFile = None) -> None:
     """Let a paused node go on."""
     _tell("resume", node, directory, config_file)
+
+
+@app.command()
+def partition(
+    groups: Annotated[list[str], typer.Argument(metavar="NODES...", help="Groups, as n1,n2 n3,n4,n5.")],
+    *,
+    one_way: Annotated[bool, typer.Option("--one-way", help="Lose only what the first group sends.")] = False,
+    directory: Directory = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Cut the links between groups of nodes, until heal; nodes in no group keep theirs. One group: it and the rest.
+
+    Every partition takes the place of the one before.
+    """
+    print(drills.partition(_find(directory, config_file), groups, one_way=one_way))
+
+
+@app.command()
+def isolate(
+    node: Annotated[str, typer.Argument(metavar="NODE")], directory: Directory = None, config_file: ConfigFile = None
+) -> None:
+    """Cut a node off from all others, until heal; clients still reach it."""
+    print(drills.isolate(_find(directory, config_file), node))
+
+
+@app.command()
+def heal(directory: Directory = None, config_file: ConfigFile = None) -> None:
+    """Make all links between nodes whole again."""
+    print(drills.heal(_find(directory, config_file)))
 
 
 @app.command()

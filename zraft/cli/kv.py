@@ -25,6 +25,7 @@ Key = Annotated[str, typer.Argument(metavar="KEY")]
 IfValue = Annotated[str | None, typer.Option("--if-value", metavar="OLD", help="Only if that is its value.")]
 FromFollower = Annotated[bool, typer.Option("--from-follower", help="Ask a node that need not lead; linearizable too.")]
 Stale = Annotated[bool, typer.Option("--stale", help="Ask any node for what it has, however old.")]
+Node = Annotated[str | None, typer.Option("--node", metavar="NODE", help="Ask this node alone, whoever leads.")]
 IfRevision = Annotated[int | None, typer.Option("--if-revision", min=1, metavar="N", help="Only if put there.")]
 
 
@@ -41,6 +42,7 @@ def put(
     if_absent: Annotated[bool, typer.Option("--if-absent", help="Only if there is no such key.")] = False,
     if_value: IfValue = None,
     if_revision: IfRevision = None,
+    node: Node = None,
     config_file: ConfigFile = None,
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
@@ -51,7 +53,7 @@ def put(
     """
     raw = sys.stdin.buffer.read() if value == "-" else _raw(value)
     expected = _expected(if_value, if_revision, if_absent)
-    with _client(config_file, timeout) as client:
+    with _client(config_file, timeout, node) as client:
         if if_absent or expected is not None:
             revision = _compare_and_set(client, key, expected, raw)
         else:
@@ -65,12 +67,13 @@ def get(
     *,
     from_follower: FromFollower = False,
     stale: Stale = False,
+    node: Node = None,
     config_file: ConfigFile = None,
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
     """Print the value of KEY, byte for byte, with a newline behind it on a terminal; exit code 1 when there is none."""
-    with _client(config_file, timeout) as client:
+    with _client(config_file, timeout, node) as client:
         entry = client.kv.entry(_raw(key), from_follower=from_follower, stale=stale)
     if entry is None:
         raise _missing(key)
@@ -87,13 +90,14 @@ def delete(
     *,
     if_value: IfValue = None,
     if_revision: IfRevision = None,
+    node: Node = None,
     config_file: ConfigFile = None,
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
     """Remove KEY; exit code 1 when there is none, or a condition is false."""
     expected = _expected(if_value, if_revision)
-    with _client(config_file, timeout) as client:
+    with _client(config_file, timeout, node) as client:
         if expected is not None:
             existed = _compare_and_set(client, key, expected, None) > 0
         else:
@@ -110,12 +114,13 @@ def list_entries(
     *,
     from_follower: FromFollower = False,
     stale: Stale = False,
+    node: Node = None,
     config_file: ConfigFile = None,
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
     """Print the keys that begin with PREFIX, one a line, in order; with --json whole entries in one array."""
-    with _client(config_file, timeout) as client:
+    with _client(config_file, timeout, node) as client:
         entries = client.kv.list(_raw(prefix), from_follower=from_follower, stale=stale)
     if as_json:
         print(json.dumps([_shown(entry) for entry in entries]))
@@ -124,8 +129,8 @@ def list_entries(
         print(printable(entry.key))
 
 
-def _client(config_file: Path | None, timeout_s: float) -> Client:
-    return Client(find_config(config_file), timeout_s=timeout_s)
+def _client(config_file: Path | None, timeout_s: float, node: str | None) -> Client:
+    return Client(find_config(config_file), timeout_s=timeout_s, node=node)
 
 
 def _expected(value: str | None, revision: int | None, absent: bool = False) -> bytes | int | None:

@@ -52,6 +52,9 @@ class Client:
         Instead of `config`: client endpoints of one or more nodes, from which the others are learned.
     timeout_s
         By when each call is answered or has failed.
+    node
+        With `config`: ask this node alone, whoever leads. Only a leader takes commands, and answers reads that are neither
+        from a follower nor stale.
 
     Raises
     ------
@@ -66,15 +69,18 @@ class Client:
         *,
         endpoints: Iterable[str] | None = None,
         timeout_s: float = 5.0,
+        node: NodeId | None = None,
     ) -> None:
         if (config is None) == (endpoints is None):
             raise ConfigError("a client needs either config= or endpoints=")
+        if node is not None and config is None:
+            raise ConfigError("node= names a node of config=, which is not given")
         if timeout_s <= 0:
             raise ConfigError(f"timeout_s is {timeout_s:g}; it must be above 0")
         topology, patience_s, seeds = None, _PATIENCE_UNKNOWN_S, []
         if config is not None:
             loaded = config if isinstance(config, Config) else configuration.load(config)
-            topology = Topology.of(loaded)
+            topology = Topology.of(loaded) if node is None else Topology.of_one(loaded, node)
             patience_s = max(PATIENCE_LOWER_S, loaded.election.timeout_upper_ms / 1_000)
         else:
             seeds = [endpoints] if isinstance(endpoints, str) else list(endpoints or ())

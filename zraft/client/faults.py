@@ -1,6 +1,7 @@
 """Cuts links between nodes, and mends them, for drills: `zraft cluster partition`, `isolate` and `heal`."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from zraft.client.survey import survey
 from zraft.config import Config
@@ -62,8 +63,8 @@ def cut(config: Config, links: Links) -> None:
     """
     silent = []
     for node, (lost_to, deaf_to) in links.items():
-        asked = tuple(sorted(lost_to)), tuple(sorted(deaf_to))
-        reply = survey(config, lambda id, asked=asked: CutLinks(id, *asked), nodes=[node], timeout_s=ANSWER_S)[node]
+        question = partial(CutLinks, lost_to=tuple(sorted(lost_to)), deaf_to=tuple(sorted(deaf_to)))
+        reply = survey(config, question, nodes=[node], timeout_s=ANSWER_S)[node]
         if reply is not None and reply.outcome == Outcome.INVALID:
             raise InvalidRequest(f"{node}: {reply.message}")
         if reply is None:

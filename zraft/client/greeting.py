@@ -7,7 +7,7 @@ import msgspec
 from zraft import requests
 from zraft.codec import REPLY_KINDS, Codec, cluster_of
 from zraft.config import Config, Limits
-from zraft.errors import ProtocolError
+from zraft.errors import ConfigError, ProtocolError
 from zraft.raft.types import NodeId
 
 
@@ -18,11 +18,21 @@ class Topology(msgspec.Struct, frozen=True):
     endpoints: dict[NodeId, str]
     """Where clients reach each node."""
     limits: Limits
+    alone: bool = False
+    """No other nodes are to be asked, though there are some."""
 
     @classmethod
     def of(cls, config: Config) -> "Topology":
         """Return what the configuration says."""
         return cls(config.cluster_id, {node.id: node.client for node in config.nodes}, config.limits)
+
+    @classmethod
+    def of_one(cls, config: Config, node: NodeId) -> "Topology":
+        """Return it for a client that is to ask `node` alone; `ConfigError` when there is none of that name."""
+        everybody = cls.of(config)
+        if node not in everybody.endpoints:
+            raise ConfigError(f"{node}: no such node; there are {', '.join(everybody.endpoints)}")
+        return cls(everybody.cluster_id, {node: everybody.endpoints[node]}, everybody.limits, alone=True)
 
 
 class _Hello(msgspec.Struct, frozen=True):

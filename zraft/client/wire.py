@@ -263,8 +263,14 @@ class Wire:
                 self._meet(learned(reply), now)
                 return True
             self._conversation.received(name, reply, now)
+            stays = self._topology is None or self._topology.alone
             unknown = reply.leader is not None and reply.leader not in self._links  # It joined later: ask where it is.
-            if unknown and name not in self._asking and self._send(link, self._codec.encode(requests.Hello(_NODES_ID))):
+            if (
+                unknown
+                and not stays
+                and name not in self._asking
+                and self._send(link, self._codec.encode(requests.Hello(_NODES_ID)))
+            ):
                 self._asking.add(name)
         return False
 

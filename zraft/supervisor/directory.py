@@ -175,6 +175,7 @@ def _configuration(names: tuple[NodeId, ...], cluster_id: str, scripts: Scripts)
         "# Paths are relative to this file's directory.",
         "cluster:",
         f'  id: "{cluster_id}"',
+        "  faults: enabled",
         "nodes:",
         *(
             f"  - {{id: {n}, peer: ipc://run/{n}.peer, client: ipc://run/{n}.client, events: ipc://run/{n}.events}}"
