@@ -104,7 +104,9 @@ class Witness:
             raise Violation("I7", f"{process.id} sends {message}; on its disk is {durable}")
 
     def submitted(self, process: "Process", write: Write) -> None:
-        """Check the entries of a write against all that were ever written anywhere."""
+        """Check the entries of a write against all that were ever written anywhere, and what it takes back."""
+        if write.truncate_from is not None:
+            self._check_truncation(process, write.truncate_from)
         if not write.entries:
             return
         self.checked["I2"] += len(write.entries)
@@ -298,6 +300,14 @@ class Witness:
             raise Violation("I9", f"{process.id} believes that {peer} holds {index}; its disk holds {held}")
         if known is not None and known[0] is progress and index < known[1]:
             raise Violation("I9", f"{process.id} believed that {peer} holds {known[1]}, and now {index}")
+
+    def _check_truncation(self, process: "Process", first_gone: Index) -> None:
+        self.checked["I9"] += 1
+        for other in process.others():
+            role = other.raft.role
+            progress = role.progress.get(process.id) if isinstance(role, Leader) else None
+            if progress is not None and other.raft.term == process.raft.term and progress.match_index >= first_gone:
+                raise Violation("I9", f"{process.id} removes {first_gone}; {other.id} believes it to be there")
 
     def _check_completeness(self, process: "Process") -> None:
         self.checked["I3"] += 1
