@@ -74,7 +74,10 @@ def test_the_commands_for_the_third_terminal(place: Path) -> None:
 @pytest.mark.processes
 def test_the_commands_of_the_catalog(place: Path) -> None:
     (commands,) = [block for block in blocks("sh") if "zraft catalog" in block]
-    fetched = json.loads(run(place, "sh", "-e", "-c", commands).splitlines()[-1])
+    *_, fetch, header, register, change = run(place, "sh", "-e", "-c", commands).splitlines()
+    assert header.split() == ["REVISION", "TIME", "TERM", "VERB", "KIND", "KEY"]
+    assert [line.split()[3:] for line in (register, change)] == [["register", "broker", "1"], ["change", "broker", "1"]]
+    fetched = json.loads(fetch)
     assert fetched["revision"] == 5
     assert [(each["isr"], each["leader"], each["partition_epoch"]) for each in fetched["partitions"]] == [
         ([1, 3], 3, 1)
@@ -88,8 +91,8 @@ def test_the_commands_of_the_escort(place: Path) -> None:
     (commands,) = [block for block in blocks("sh") if "zraft escort" in block]
     printed = run(place, "sh", "-e", "-c", commands).splitlines()
     assert printed[0].endswith(" at [3, -1]")
-    assert printed[3] == "arrived at [10, 0] after 8 steps"
-    assert printed[4].split() == ["NODE", "ROLE", "POSITION"]
+    assert printed[2] == "arrived at [10, 0] after 8 steps"
+    assert printed[3].split() == ["NODE", "ROLE", "POSITION"]
     assert printed[-1].endswith(" [10, 0]")
     example = "zraft escort positions --json; zraft escort history --json"
     positions, history = map(json.loads, run(place, "sh", "-e", "-c", example).splitlines())

@@ -13,7 +13,7 @@ from zraft import requests
 from zraft.client.catalog.metadata import Metadata, apply_delta
 from zraft.client.client import Client
 from zraft.errors import InvalidRequest, NotFound, OutcomeUnknown
-from zraft.machines.catalog import ledger
+from zraft.machines.catalog import journal, ledger
 from zraft.machines.catalog.records import Broker, Kind, Partition, Producer, Topic
 from zraft.machines.catalog.store import Catalog
 from zraft.machines.sessions import Machines
@@ -202,3 +202,25 @@ def test_an_answer_that_is_no_record_is_an_unknown_outcome(cluster: FakeCluster,
     for act in (lambda: catalog.topic.register("t"), lambda: catalog.topic.change("t", "u")):
         with pytest.raises(OutcomeUnknown):
             act()
+
+
+def test_events_of_many_pages_and_of_one_kind(
+    cluster: FakeCluster, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "EVENTS_PER_PAGE_MAX", 2)
+    catalog = connect().catalog
+    assert catalog.events() == []
+    for number in range(5):
+        catalog.topic.register(f"t{number}")
+    broker = catalog.broker.register(1, "h", 1)
+    found = catalog.events()
+    assert [(each.verb, each.kind, each.key) for each in found] == [
+        *(("register", "topic", f"t{number}") for number in range(5)),
+        ("register", "broker", "1"),
+    ]
+    assert [each.uuid for each in catalog.events(kind="broker")] == [broker.uuid]
+    assert catalog.events(found[-1].wall_ms + 1) == []
+    with pytest.raises(InvalidRequest, match="nothing happens to records of the kind 'registration_change'; there are"):
+        catalog.events(kind="registration_change")
+    with pytest.raises(InvalidRequest):
+        catalog.events(1 << 70)

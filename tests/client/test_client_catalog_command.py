@@ -96,6 +96,31 @@ def test_broker_every_verb(shell: Shell) -> None:
     assert shell.run("broker list") == ""
 
 
+def test_events(shell: Shell) -> None:
+    assert (shell.json("events"), shell.run("events")) == ([], "")
+    uuid = shell.uuid("topic register --name orders")
+    shell.uuid("broker register --broker-id 1 --host h --port 9092")
+    shell.run("topic delete orders")
+    found = shell.json("events --kind topic")
+    names = ["revision", "kind", "verb", "key", "uuid", "term", "time_ms", "time"]
+    assert [list(event) for event in found] == [names] * 2
+    assert [(event["revision"], event["verb"], event["key"], event["uuid"]) for event in found] == [
+        (1, "register", "orders", uuid),
+        (3, "delete", "orders", uuid),
+    ]
+    assert found[0]["time"].startswith("1970-01-01T00:00:00"), (
+        "nobody was elected here, whose clock would tell the time"
+    )
+    assert shell.json("events --since 1h") == []
+    assert len(shell.json("events --since 1970-01-01T00:00Z")) == 3
+    lines = shell.run("events").splitlines()
+    assert lines[0].split() == ["REVISION", "TIME", "TERM", "VERB", "KIND", "KEY"]
+    assert lines[2].split() == ["2", found[0]["time"], "1", "register", "broker", "1"]
+    shell.run("events --kind dog", code=2)
+    shell.run("events --since yesterday", code=2)
+    assert shell.said.startswith("--since: 'yesterday' is no time")
+
+
 def test_topic_every_verb(shell: Shell) -> None:
     uuid = shell.uuid("topic register --name orders")
     assert shell.uuid("topic register --name orders") == uuid

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import zraft
 from zraft import Client, DistDict, requests
 from zraft.errors import InvalidRequest, Unavailable
+from zraft.machines.kv.commands import SetLimits
 
 Connect = Callable[..., Client]
 
@@ -82,6 +83,80 @@ def test_what_cannot_be_stored_is_refused(cluster: FakeCluster, connect: Connect
         data[7]  # type: ignore[index]
     with pytest.raises(InvalidRequest, match="empty"):
         data[""] = 1
+
+
+def endless() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+def test_a_value_that_never_ends_or_is_no_text_is_refused_by_every_way_of_writing_it(
+    cluster: FakeCluster, connect: Connect
+) -> None:
+    cluster.start()
+    data = DistDict(connect())
+    data["there"] = 1
+    for value in (endless(), "\ud800", {"\ud800": 1}, 1 << 64):
+        for write in (
+            lambda value=value: data.__setitem__("a", value),
+            lambda value=value: data.setdefault("a", value),
+            lambda value=value: data.update(b=1, a=value),
+            lambda value=value: data.compare_and_set("a", DistDict.MISSING, value),
+            lambda value=value: data.compare_and_set("there", value, 2),
+        ):
+            with pytest.raises(InvalidRequest, match="msgpack cannot hold"):
+                write()
+    assert dict(data) == {"there": 1}, "of an update that makes no sense nothing is sent"
+    assert data.setdefault("there", endless()) == 1, "the default does not matter"
+
+
+@pytest.mark.parametrize("key", ["", "x" * 4_097, "x" * 70_000, "\ud800", "a\ud800"])
+def test_a_key_that_no_store_takes_is_missing_and_cannot_be_written(
+    cluster: FakeCluster, connect: Connect, key: str
+) -> None:
+    cluster.start()
+    data = DistDict(connect())
+    data["first"] = 0
+    assert (key in data, data.get(key), data.get(key, 7), data.pop(key, 8)) == (False, None, 7, 8)
+    assert (key in data.keys(), (key, 1) in data.items()) == (False, False)  # noqa: SIM118 - the view is meant
+    for act in (lambda: data[key], lambda: data.pop(key), lambda: data.__delitem__(key)):
+        with pytest.raises(KeyError):
+            act()
+    for write in (
+        lambda: data.__setitem__(key, 1),
+        lambda: data.setdefault(key, 1),
+        lambda: data.update({"other": 1, key: 1}),
+        lambda: data.compare_and_set(key, DistDict.MISSING, 1),
+    ):
+        with pytest.raises(InvalidRequest):
+            write()
+    assert dict(data) == {"first": 0}
+
+
+def test_what_was_put_under_larger_limits_is_still_read_and_removed(cluster: FakeCluster, connect: Connect) -> None:
+    cluster.start()
+    data = DistDict(connect(), prefix="p/")
+    for key in ("long", "longer", "longest"):
+        data[key] = 1
+    cluster.store.limits = SetLimits(3, 3)
+    assert (data["long"], "longer" in data, dict(data)) == (1, True, {"long": 1, "longer": 1, "longest": 1})
+    assert data.pop("long") == 1
+    del data["longer"]
+    assert data.compare_and_set("longest", 1, DistDict.MISSING)
+    with pytest.raises(InvalidRequest, match="the limit is 3"):
+        data["long"] = 1
+    assert dict(data) == {}
+
+
+def test_an_update_waits_for_all_and_then_says_what_failed_first(cluster: FakeCluster, connect: Connect) -> None:
+    cluster.start()
+    data = DistDict(connect())
+    data["first"] = 0
+    cluster.store.limits = SetLimits(3, 3)
+    with pytest.raises(InvalidRequest, match=r"the key has 4 bytes; the limit is 3"):
+        data.update({"a": 1, "long": 1, "b": 2, "longer": 1, "c": 3})
+    assert dict(data) == {"first": 0, "a": 1, "b": 2, "c": 3}
 
 
 VALUES = st.recursive(

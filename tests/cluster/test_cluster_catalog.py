@@ -5,6 +5,7 @@ One detached cluster of three serves all tests; each keeps to names of its own.
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -159,6 +160,20 @@ def test_what_happened_is_there_by_time_and_type(shared: Clusters):
     log = shared.run("status", shared.leader(), "--log", "20").stdout
     for text in ("change broker 60: status=FENCED", "change broker 60: status=ALIVE", "delete broker 60"):
         assert f"catalog {text}" in log
+
+
+def test_an_event_log_by_time_and_type_that_outlives_the_leader(shared: Clusters):
+    began = datetime.now(UTC)
+    registered(shared, "topic register --name happened")
+    shared.run("catalog", "topic", "delete", "happened")
+    found = shown(shared, "events --kind topic --since 1h")[-2:]
+    assert [(event["verb"], event["key"]) for event in found] == [("register", "happened"), ("delete", "happened")]
+    assert [event["revision"] for event in found] == sorted(event["revision"] for event in found)
+    for event in found:
+        assert abs(datetime.fromisoformat(event["time"]) - began) < timedelta(minutes=1)
+    shared.say("kill", "leader")
+    shared.leader()
+    assert shown(shared, "events --kind topic --since 1h")[-2:] == found
 
 
 def test_a_non_leader_redirects_where_theirs_refused(shared: Clusters):

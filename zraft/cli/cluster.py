@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from zraft import config
-from zraft.cli import drills
+from zraft.cli import drills, growth
 from zraft.cli.find import find_path, run_directory
 from zraft.config import Config
 from zraft.errors import ConfigError, InvalidRequest, Unavailable
@@ -171,6 +171,32 @@ def isolate(
 def heal(directory: Directory = None, config_file: ConfigFile = None) -> None:
     """Make all links between nodes whole again."""
     print(drills.heal(_find(directory, config_file)))
+
+
+@app.command()
+def add(
+    count: Annotated[int, typer.Argument(metavar="[N]", min=1, max=9, help="How many nodes.")] = 1,
+    *,
+    name: Annotated[str | None, typer.Option(metavar="NODE", help="Its name; else the next number.")] = None,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How long each step may take.")] = 30,
+    directory: Directory = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Start nodes and add them to the cluster; return when they have caught up and vote. It may be repeated with --name."""
+    if name is not None and count > 1:
+        raise ConfigError("--name is for one node; add the others without it")
+    growth.add(_find(directory, config_file), [name] * count, timeout, lambda line: print(line, flush=True))
+
+
+@app.command()
+def remove(
+    node: NodeName,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How long each step may take.")] = 30,
+    directory: Directory = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Take a node out of the cluster, then stop it; the leader, too. Exit code 2 when that would lose the quorum."""
+    print(growth.remove(_find(directory, config_file), node, timeout))
 
 
 @app.command()

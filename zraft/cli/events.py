@@ -1,17 +1,16 @@
 """``zraft events``: what the nodes have recorded, and what they record."""
 
 import sys
-import time
 from typing import Annotated
 
 import typer
 
 from zraft import events as recorded
-from zraft import moments
 from zraft.cli.elections import print_note
 from zraft.cli.find import find_config
 from zraft.cli.monitor import chosen
 from zraft.cli.options import AsJson, ConfigFile, Timeout
+from zraft.cli.times import SINCE_HELP, since_ms
 from zraft.client.history.past import read_past
 from zraft.client.history.reading import merged
 from zraft.errors import ConfigError, Unavailable
@@ -31,12 +30,7 @@ def events(
     kind: Annotated[
         list[str] | None, typer.Option(metavar="KIND", help=f"Only of this kind; may be repeated. {_KINDS}.")
     ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help="Not older: 2026-01-31T12:00Z (UTC unless it says so), or 90s, 10m, 2h, 1d ago."
-        ),
-    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help=SINCE_HELP)] = None,
     follows: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens, until Ctrl-C.")] = False,
     config_file: ConfigFile = None,
     timeout: Timeout = 5.0,
@@ -53,7 +47,7 @@ def events(
         if each not in recorded.RECORDED:
             raise ConfigError(f"--kind: no event of the kind {each!r} is recorded; there are {_KINDS}")
     endpoints = {name: config.node(name).client for name in chosen(config, node or [])}
-    past = read_past(config.cluster_id, endpoints, kinds=kinds, since_ms=_since(since), timeout_s=timeout)
+    past = read_past(config.cluster_id, endpoints, kinds=kinds, since_ms=since_ms(since), timeout_s=timeout)
     if len(past.silent) == len(endpoints) and not follows:
         raise Unavailable(
             f"none of {', '.join(endpoints)} answers ({config.path}); start the cluster with zraft cluster up"
@@ -81,14 +75,3 @@ class _Shown:
         for event in found:
             print(lines.as_json(event) if self._as_json else lines.as_text(event, self._width, dated=True))
         sys.stdout.flush()
-
-
-def _since(text: str | None) -> int:
-    if text is None:
-        return 0
-    try:
-        return moments.since(text, time.time_ns() // 1_000_000)
-    except (ValueError, OverflowError):
-        raise ConfigError(
-            f"--since: {text!r} is no time; write 2026-01-31T12:00Z, or how long ago: 90s, 10m, 2h, 1d"
-        ) from None

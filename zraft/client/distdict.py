@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, MappingView, MutableMapping, ValuesView
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -10,8 +11,8 @@ import msgspec
 
 from zraft.client.client import Client
 from zraft.config import Config
-from zraft.errors import InvalidRequest, Unavailable
-from zraft.machines.kv.commands import KeyValue, printable
+from zraft.errors import InvalidRequest, Unavailable, ZraftError
+from zraft.machines.kv.commands import KEY_BYTES_MOST, KeyValue, printable
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -65,7 +66,7 @@ class DistDict(MutableMapping[str, Any]):
         self._prefix = prefix
 
     def __getitem__(self, key: str) -> Any:
-        entry = self._kv.entry(self._name(key))
+        entry = self._entry(key)
         if entry is None:
             raise KeyError(key)
         return _value(entry)
@@ -74,11 +75,11 @@ class DistDict(MutableMapping[str, Any]):
         self._kv.put(self._name(key), _encoded(value))
 
     def __delitem__(self, key: str) -> None:
-        if not self._kv.delete(self._name(key)):
+        if not self._may_be_there(key) or not self._kv.delete(self._name(key)):
             raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self._kv.get(self._name(key)) is not None
+        return isinstance(key, str) and self._entry(key) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -103,23 +104,23 @@ class DistDict(MutableMapping[str, Any]):
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Return the value of `key`, having set it to `default` if there was none: in one step."""
-        name, value = self._name(key), _encoded(default)
         for _ in self._tries():
-            entry = self._kv.entry(name)
+            entry = self._entry(key)
             if entry is not None:
                 return _value(entry)
-            if self._kv.compare_and_set(name, None, value):
-                return _decode(value)
+            name, value = self._name(key), _encoded(default)
+            revision = self._kv.compare_and_set(name, None, value)
+            if revision is not None:
+                return _value(KeyValue(name.encode("utf-8", "surrogateescape"), value, revision, revision, 1))
 
     def pop(self, key: str, default: Any = MISSING) -> Any:
         """Remove `key` and return its value, in one step; without it return `default`, or raise KeyError if none is given."""
-        name = self._name(key)
         for _ in self._tries():
-            entry = self._kv.entry(name)
+            entry = self._entry(key)
             if entry is None:
                 break
             value = _value(entry)
-            if self._kv.compare_and_set(name, entry.mod_revision, None):
+            if self._kv.compare_and_set(entry.key, entry.mod_revision, None):
                 return value
         if default is MISSING:
             raise KeyError(key)
@@ -161,15 +162,26 @@ class DistDict(MutableMapping[str, Any]):
         return False
 
     def update(self, other: Any = (), /, **more: Any) -> None:
-        """Set many keys, all under way together."""
-        futures = [self._kv.submit_put(self._name(key), _encoded(value)) for key, value in dict(other, **more).items()]
-        for future in futures:
-            self._client.wait(future)
+        """Set many keys, all under way together; none if one of them or of the values makes no sense.
+
+        When one fails all the same, the others are waited for, and then the first failure is raised.
+        """
+        entries = [(self._name(key), _encoded(value)) for key, value in dict(other, **more).items()]
+        self._wait_for_all(self._kv.submit_puts(entries))
 
     def clear(self) -> None:
-        """Remove every key of this dict, all under way together."""
-        for future in [self._kv.submit_delete(self._name(key)) for key in self]:
-            self._client.wait(future)
+        """Remove every key of this dict, all under way together; failures as with `update`."""
+        self._wait_for_all([self._kv.submit_delete(self._name(key)) for key in self])
+
+    def _wait_for_all(self, futures: Iterable[Future[Any]]) -> None:
+        failures = []
+        for future in futures:
+            try:
+                self._client.wait(future)
+            except ZraftError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def close(self) -> None:
         """Close the client that was made for this dict; one that was given stays open."""
@@ -188,6 +200,17 @@ class DistDict(MutableMapping[str, Any]):
         if not isinstance(key, str):
             raise TypeError(f"a key of a DistDict is str, not {type(key).__name__}")
         return self._prefix + key
+
+    def _entry(self, key: str) -> KeyValue | None:
+        return self._kv.entry(self._name(key)) if self._may_be_there(key) else None
+
+    def _may_be_there(self, key: str) -> bool:
+        """Whether any store could have this key; to read one that no store takes is to find nothing, as in any mapping."""
+        try:
+            name = self._name(key).encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            return False
+        return 0 < len(name) <= KEY_BYTES_MOST
 
     def _key(self, entry: KeyValue) -> str:
         start = len(self._prefix.encode("utf-8", "surrogateescape"))
@@ -266,7 +289,7 @@ def _open(where: Config | str | Path | Iterable[str], timeout_s: float) -> Clien
 def _encoded(value: Any) -> bytes:
     try:
         return _encode(value)
-    except (TypeError, OverflowError, msgspec.MsgspecError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise InvalidRequest(f"msgpack cannot hold this value: {error}") from error
 
 

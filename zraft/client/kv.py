@@ -1,6 +1,6 @@
 """The key-value store as a client sees it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,8 @@ class KeyValueClient:
 
     Every call raises `zraft.errors.InvalidRequest` for a key or value that the cluster would never take, `Unavailable`
     when nothing happened, and, the commands alone, `OutcomeUnknown` and `SessionExpired`. A future holds them, but for an
-    InvalidRequest that is seen before anything is sent: that is raised at once.
+    InvalidRequest that is seen before anything is sent: that is raised at once. Limits concern what is put: what was put under
+    larger ones is still read and removed.
     """
 
     def __init__(self, client: "Client") -> None:
@@ -41,6 +42,11 @@ class KeyValueClient:
     def submit_put(self, key: str | bytes, value: bytes) -> "Future[int]":
         """Do what `put` does, without waiting."""
         return self._client.submit_command(_MACHINE, self._put(key, value), commands.decode_revision)
+
+    def submit_puts(self, entries: Iterable[tuple[str | bytes, bytes]]) -> "list[Future[int]]":
+        """Submit many puts, in order; none of them if one makes no sense."""
+        puts = [self._put(key, value) for key, value in entries]
+        return [self._client.submit_command(_MACHINE, put, commands.decode_revision) for put in puts]
 
     def get(self, key: str | bytes, *, from_follower: bool = False, stale: bool = False) -> bytes | None:
         """Return the value of `key`, or None; linearizable, unless `stale`.
@@ -134,13 +140,13 @@ class KeyValueClient:
 
     def _put(self, key: str | bytes, value: bytes) -> bytes:
         _check_value(value)
-        return _encode(commands.Put(self._key(key, value), value))
+        return _encode(commands.Put(self._written(key, value), value))
 
     def _get(self, key: str | bytes) -> bytes:
-        return _encode(commands.Get(self._key(key)))
+        return _encode(commands.Get(_bytes(key)))
 
     def _delete(self, key: str | bytes) -> bytes:
-        return _encode(commands.Delete(self._key(key)))
+        return _encode(commands.Delete(_bytes(key)))
 
     def _compare_and_set(self, key: str | bytes, expected: bytes | int | None, value: bytes | None) -> bytes:
         if expected is None and value is None:
@@ -149,15 +155,16 @@ class KeyValueClient:
             raise InvalidRequest(f"a revision is a number from 1 on, not {expected}")
         if expected is not None and not isinstance(expected, int):
             _check_value(expected)
-        if value is not None:
-            _check_value(value)
-        return _encode(commands.CompareAndSet(self._key(key, value or b""), expected, value))
+        if value is None:
+            return _encode(commands.CompareAndSet(_bytes(key), expected, None))
+        _check_value(value)
+        return _encode(commands.CompareAndSet(self._written(key, value), expected, value))
 
     def _list(self, prefix: str | bytes, limit: int) -> tuple[bytes, Callable[[bytes], Entries | Again]]:
         raw = _bytes(prefix)
         return _encode(commands.List(raw, limit=limit)), _pages(raw, limit)
 
-    def _key(self, key: str | bytes, value: bytes = b"") -> bytes:
+    def _written(self, key: str | bytes, value: bytes) -> bytes:
         """Return the key as bytes; refuse what the cluster would refuse, as far as its limits are known here."""
         raw = _bytes(key)
         limits = self._client.limits
@@ -168,8 +175,11 @@ class KeyValueClient:
 
 def _bytes(key: str | bytes) -> bytes:
     if isinstance(key, str):
-        # A key that is not text, listed and shown as text, comes back as the bytes that it was.
-        return key.encode("utf-8", "surrogateescape")
+        try:
+            # A key that is not text, listed and shown as text, comes back as the bytes that it was.
+            return key.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError as error:
+            raise InvalidRequest(f"a key that UTF-8 cannot hold: {error}; give it as bytes") from error
     if isinstance(key, bytes):
         return key
     raise InvalidRequest(f"a key is str or bytes, not {type(key).__name__}")

@@ -7,7 +7,7 @@ gives the same run, event by event, in any process.
 Read in this order: `plan` (what a seed draws: which faults there are, how often, how big things are), `timeline` and `dice`
 (time and chance), `network`, `disk` with `diskthread` and `durable`, `scripts` and `clocks` (the world), `process` with `seams`
 (one life of a node: the production replica and the loop around it), `node` (what outlives a process), `faults` and
-`membership` (who makes things go wrong), `violation` and `invariants` with `succession` (what must hold, and who watches), then
+`membership` (who makes things go wrong), `violation` and `invariants` with `succession` and `states` (what must hold, and who watches), then
 `cluster`, `liveness` and `run`, which put it together: a safety phase in which anything may happen and nothing may be
 wrong, then a liveness phase in which nothing happens and things must be done.
 

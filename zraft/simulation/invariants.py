@@ -6,11 +6,9 @@ written, a commit index when it moves, a pair of logs through the one table that
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from zraft.machines.sessions import Machines, Result
+from zraft.machines.sessions import Result
 from zraft.raft import invariants as core
 from zraft.raft.leader import Leader
 from zraft.raft.messages import (
@@ -25,9 +23,10 @@ from zraft.raft.messages import (
 )
 from zraft.raft.progress import Progress
 from zraft.raft.ready import Write
-from zraft.raft.types import Entry, EntryId, EntryKind, HardState, Index, NodeId, Role, Snapshot, Term
+from zraft.raft.types import Entry, EntryId, EntryKind, HardState, Index, NodeId, Role, Term
 from zraft.requests import Outcome, Queries, Reply
 from zraft.simulation.durable import Durable, Image
+from zraft.simulation.states import States
 from zraft.simulation.succession import check_change
 from zraft.simulation.violation import Violation
 
@@ -51,6 +50,8 @@ class Witness:
         How often each invariant was checked.
     durables : dict
         Every data directory that ever was, by node and disk_id.
+    states : States
+        What the committed entries have brought about.
     """
 
     def __init__(self, digest_entries: int) -> None:
@@ -58,17 +59,13 @@ class Witness:
         self.leaders: dict[Term, NodeId] = {}
         self.checked: Counter[str] = Counter()
         self.durables: dict[tuple[NodeId, str], Durable] = {}
-        self._digest_entries = digest_entries
+        self.states = States(self.ledger, self.checked, digest_entries)
         self._entries: dict[EntryId, tuple[EntryId, Entry]] = {}
         """Every entry that was ever written: what came right before it, and what it said."""
         self._results: list[Result] = []
         """Of each committed entry, from index 1."""
-        self._states: dict[Index, bytes] = {}
-        """Digests of whole states."""
         self._applied_at: dict[tuple[int, int], Index] = {}
         """Where each batch, by session and sequence, was carried out."""
-        self._snapshots: dict[Index, bytes] = {}
-        """Of each entry at which snapshots were taken: what they hold."""
         self._scripts: dict[Term, NodeId] = {}
         """Where the `leader` script of each term was started."""
 
@@ -104,7 +101,9 @@ class Witness:
             raise Violation("I7", f"{process.id} sends {message}; on its disk is {durable}")
 
     def submitted(self, process: "Process", write: Write) -> None:
-        """Check the entries of a write against all that were ever written anywhere."""
+        """Check the entries of a write against all that were ever written anywhere, and what it takes back."""
+        if write.truncate_from is not None and write.begins_after is None:  # Else a snapshot stands for what goes.
+            self._check_truncation(process, write.truncate_from)
         if not write.entries:
             return
         self.checked["I2"] += len(write.entries)
@@ -139,22 +138,6 @@ class Witness:
         vote = found.hard_state
         if vote.voted_for is not None and durable.votes.get(vote.term, vote.voted_for) != vote.voted_for:
             raise Violation("I8", f"{node} finds a vote for {vote}; it had voted for {durable.votes[vote.term]}")
-
-    def saved(self, process: "Process", snapshot: Snapshot) -> None:
-        """Check a snapshot against those that other nodes have taken at the same entry."""
-        self.checked["I16"] += 1
-        index = snapshot.last.index
-        if index > len(self.ledger) or self.ledger[index - 1].id != snapshot.last:
-            raise Violation("I16", f"{process.id} has a snapshot of all up to {snapshot.last}, which is not committed")
-        if self._snapshots.setdefault(index, snapshot.sha256) != snapshot.sha256:
-            raise Violation("I16", f"{process.id} has another snapshot of all up to {snapshot.last} than others")
-
-    def restored(self, process: "Process") -> None:
-        """Check the state that a snapshot has brought, of the leader's or one's own."""
-        self.checked["I4"] += 1
-        index, digest = process.machines.index, _digest(process.machines.snapshot())
-        if self._states.setdefault(index, digest) != digest:
-            raise Violation("I4", f"{process.id} has another state at {index}, from a snapshot, than others")
 
     def requested(self, process: "Process", client: bytes, request: object, id: int) -> None:
         """Take note of a request, and of how much is committed when it arrives."""
@@ -236,8 +219,7 @@ class Witness:
             self._results.append(result)
         elif index <= len(self._results) and self._results[index - 1] != result:
             raise Violation("I4", f"{process.id} answers {entry.id} by {result}; elsewhere {self._results[index - 1]}")
-        if index % self._digest_entries == 0:
-            self._compare_state(process, index)
+        self.states.applied(process, index)
 
     def turned(self, process: "Process") -> None:
         """Check a node after a turn of its loop."""
@@ -254,6 +236,7 @@ class Witness:
             raise Violation(
                 "I8", f"{process.id} votes for {raft.voted_for} in term {raft.term}, after {seen.voted_for}"
             )
+        self._check_stable(process)
         if isinstance(role, Leader):
             self._check_leader(process, role)
         process.seen = process.look()
@@ -261,6 +244,18 @@ class Witness:
         if process.turns % DEEP_TURNS == 0:
             self.checked["I21"] += 1
             core.check_deep(raft)
+
+    def _check_stable(self, process: "Process") -> None:
+        """Check what a node believes to be on its own disk, as its log has it now."""
+        raft, durable = process.raft, process.durable
+        stable, newest = raft.log.stable_index, raft.snapshots.newest
+        covered = max(durable.base.index, newest.last.index if newest else 0)  # A snapshot is on the disk by itself.
+        if stable > covered and durable.id_at(stable) != (raft.log.term_at(stable), stable):
+            raise Violation("I9", f"{process.id} believes {stable} to be on its disk, where {durable.id_at(stable)} is")
+        if raft.durable.term > durable.hard_state.term:
+            raise Violation(
+                "I9", f"{process.id} believes {raft.durable} to be on its disk, where {durable.hard_state} is"
+            )
 
     def _check_leader(self, process: "Process", role: Leader) -> None:
         raft, seen = process.raft, process.seen
@@ -299,6 +294,14 @@ class Witness:
         if known is not None and known[0] is progress and index < known[1]:
             raise Violation("I9", f"{process.id} believed that {peer} holds {known[1]}, and now {index}")
 
+    def _check_truncation(self, process: "Process", first_gone: Index) -> None:
+        self.checked["I9"] += 1
+        for other in process.others():
+            role = other.raft.role
+            progress = role.progress.get(process.id) if isinstance(role, Leader) else None
+            if progress is not None and other.raft.term == process.raft.term and progress.match_index >= first_gone:
+                raise Violation("I9", f"{process.id} removes {first_gone}; {other.id} believes it to be there")
+
     def _check_completeness(self, process: "Process") -> None:
         self.checked["I3"] += 1
         log, upto = process.raft.log, len(self.ledger)
@@ -318,23 +321,3 @@ class Witness:
                 holders = sum(disk is not None and disk.holds(entry) for disk in disks)
                 if holders < needed:
                     raise Violation("I6", f"{process.id} commits {entry.id}, durable at {holders} of {voters}")
-
-    def _compare_state(self, process: "Process", index: Index) -> None:
-        chunks = list(process.machines.snapshot())
-        digest = _digest(chunks)
-        if self._states.setdefault(index, digest) != digest:
-            raise Violation("I4", f"{process.id} has another state at {index} than others")
-        if len(self._states) % 4 == 1:
-            self.checked["I16"] += 1
-            again: Machines = process.blank_machines()
-            again.restore(chunks)
-            if b"".join(again.snapshot()) != b"".join(chunks):
-                raise Violation("I16", f"the snapshot of {process.id} at {index} restores another state")
-
-
-def _digest(chunks: Iterable[bytes]) -> bytes:
-    """Return a digest of a whole state, however it is cut."""
-    digest = blake2b(digest_size=16)
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.digest()

@@ -171,7 +171,7 @@ def draw(seed: int, *, nodes: int | None = None, faults: Iterable[str] | None = 
     dice = Dice(seed)
     random = dice.of("plan")
     lower = log_uniform(random, 100, 1_000)
-    upper = lower * random.uniform(1.3, 2.5)
+    upper = lower * log_uniform(random, 1.1, 6)
     drawn = random.choice((1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 7))
     clients = random.choice((1, 2, 3, 5, 8, 13, 20))
     count = nodes or drawn

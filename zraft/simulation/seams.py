@@ -60,7 +60,7 @@ class WitnessedWrites:
         news = self._thread.news()
         for each in news:
             if isinstance(each, Saved):
-                self._process.witness.saved(self._process, each.snapshot)
+                self._process.witness.states.saved(self._process, each.snapshot)
         return news
 
 
@@ -82,7 +82,7 @@ class WitnessedMachines(Machines):
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Restore."""
         super().restore(chunks)
-        self.process.witness.restored(self.process)
+        self.process.witness.states.restored(self.process)
 
     def _carry_out(self, batch: Batch, entry: Entry) -> Result:
         if batch.session != OWN_SESSION:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from zraft import config
 from zraft.config import Config
+from zraft.config.nodelist import NUMBERED, listed
 from zraft.endpoints import Lock
 from zraft.errors import ConfigError
 from zraft.raft.types import NodeId
@@ -25,7 +26,7 @@ _LOCK = "supervisor.lock"
 _DRAFT = f"{FILE}.draft"
 _OURS = frozenset((FILE, _DRAFT, _LOCK, "data", "log", "run"))
 _NAMES = tuple(f"n{number}" for number in range(1, NODES_MAX + 1))
-"""The nodes of a run directory are always named so."""
+"""The nodes of a new run directory are named so; those that join may have other names."""
 
 
 class Scripts(NamedTuple):
@@ -124,13 +125,17 @@ class RunDirectory:
             raise ConfigError(f"{error.filename}: cannot be removed: {error.strerror}; remove it by hand") from error
 
     def _made(self) -> Iterator[Path]:
-        for name in _NAMES:
+        for name in {*_NAMES, *listed(self.file), *self._removed()}:
             yield from self.path.glob(f"data/{name}")
             yield from self.path.glob(f"log/{name}.log*")
             yield from self.path.glob(f"run/{name}.*")
         yield from self.path.glob("log/supervisor.log*")
         yield from self.path.glob("run/supervisor.sock*")
         yield from self.path.glob(FILE)
+
+    def _removed(self) -> list[NodeId]:
+        """Return numbered nodes whose data is left, whether the cluster has them still or not."""
+        return [path.name for path in self.path.glob("data/n*") if NUMBERED.fullmatch(path.name)]
 
 
 def lock_data(settings: Config) -> Lock:

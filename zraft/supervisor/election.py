@@ -23,10 +23,14 @@ def leading(statuses: Mapping[NodeId, Status]) -> Status | None:
 
 
 def elected(statuses: Mapping[NodeId, Status], total: int) -> Elected | None:
-    """Return the leader of the newest term, once it has committed its no-op and a majority of `total` follows it."""
+    """Return the leader of the newest term, once it has committed its no-op and a majority of `total` follows it.
+
+    Of the nodes that it says take part, if it does, rather than of `total`.
+    """
     leader = leading(statuses)
     if leader is None:
         return None
+    total = len(leader.members) or total
     agreeing = tuple(
         name
         for name, status in statuses.items()

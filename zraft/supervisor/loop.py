@@ -3,7 +3,6 @@
 import math
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
@@ -24,7 +23,7 @@ from zraft.supervisor.election import Elected, leading, ready_line
 from zraft.supervisor.member import Member, State
 from zraft.supervisor.output import OWN_NAME, Printer
 from zraft.supervisor.polls import Polls
-from zraft.supervisor.process import NodeProcess, Stream, dead_children
+from zraft.supervisor.process import NodeProcess, Stream, dead_children, node_command
 from zraft.supervisor.shutdown import Shutdown
 from zraft.supervisor.tasks import Task
 from zraft.supervisor.verbs import steps
@@ -45,14 +44,6 @@ _REJECTED_EVERY_MS = 10_000
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _BOUNCE_MS = 250
 """Two signals closer than this are one: wrappers pass a Ctrl-C on that the terminal has sent already."""
-
-
-def node_command(config: Config, node_id: NodeId) -> list[str]:
-    """Return the command that runs a node, to end when this process does."""
-    return [
-        *(sys.executable, "-m", "zraft", "node", "run"),
-        *("--id", node_id, "--config", config.path, "--supervised", str(os.getpid())),
-    ]
 
 
 class Supervisor:
@@ -85,9 +76,9 @@ class Supervisor:
         random: Random | None = None,
     ) -> None:
         self.stop_ms: float = max(config.hooks.grace_ms, config.hooks.timeout_ms) + STOP_MARGIN_MS
-        self._config = config
+        self.config = config
         self._printer = printer
-        self._environment = {**environment, "PYTHONUNBUFFERED": "1"}
+        self.environment: Mapping[str, str] = {**environment, "PYTHONUNBUFFERED": "1"}
         self._command = command
         self._now_ms = boot_ms()
         """The time of this turn."""
@@ -110,8 +101,9 @@ class Supervisor:
         """When a signal last asked for the end."""
         self._rejected = (0, -math.inf)
         """Strange control messages that were reported, and when."""
-        random = random or Random()  # noqa: S311 - jitter
-        self.members: dict[NodeId, Member] = {node.id: self._member(node.id, random) for node in config.nodes}
+        self._random = random or Random()  # noqa: S311 - jitter
+        self.members: dict[NodeId, Member] = {}
+        self.adopt(config)
 
     # What `zraft cluster up` calls.
 
@@ -121,7 +113,7 @@ class Supervisor:
         with Wakeup((*_ENDINGS, signal.SIGCHLD)) as wakeup:
             self._poller.register(wakeup.fd, zmq.POLLIN)
             try:
-                self._control = Control(self._context, self._config.supervisor.control)
+                self._control = Control(self._context, self.config.supervisor.control)
                 self._poller.register(self._control.socket, zmq.POLLIN)
                 for member in self.members.values():
                     member.start(self._now_ms)
@@ -159,11 +151,21 @@ class Supervisor:
         """Say why the cluster is not ready."""
         return view.diagnosis(self.members, self._statuses())
 
+    def adopt(self, config: Config) -> None:
+        """Take up nodes that the configuration has now, and forget those that it has no more, which do not run."""
+        self.config = self._polls.config = config
+        names = [node.id for node in config.nodes]
+        for name in self.members.keys() - {*names}:
+            assert self.members[name].process is None, f"{name} runs"
+            del self.members[name]
+        for name in names:
+            self.members.setdefault(name, self._member(name))
+
     def shut_down(self) -> None:
         """Begin to stop everything."""
         if self._shutdown is None:
             leader = leading(self._statuses())
-            hooks = self._config.hooks
+            hooks = self.config.hooks
             self._shutdown = Shutdown(
                 self.members,
                 leader.node if leader else None,
@@ -178,7 +180,7 @@ class Supervisor:
 
     def describe(self) -> dict[str, object]:
         """Return the keys of `zraft cluster status --json`, and for each node also its `reason`."""
-        return view.describe(self._config.cluster.name, self.members, self._statuses())
+        return view.describe(self.config.cluster.name, self.members, self._statuses())
 
     # One turn of the loop.
 
@@ -309,12 +311,12 @@ class Supervisor:
 
     # Helpers.
 
-    def _member(self, node_id: NodeId, random: Random) -> Member:
-        limits = self._config.supervisor
+    def _member(self, node_id: NodeId) -> Member:
+        limits = self.config.supervisor
         return Member(
             node_id,
             self._spawn,
-            Backoff(limits.backoff_lower_ms, limits.backoff_upper_ms, random),
+            Backoff(limits.backoff_lower_ms, limits.backoff_upper_ms, self._random),
             hung_after_ms=limits.hung_after_ms,
             stop_ms=self.stop_ms,
             note=self._note,
@@ -322,7 +324,7 @@ class Supervisor:
 
     def _spawn(self, node_id: NodeId) -> NodeProcess:
         deliver = partial(self._printer.line, node_id)
-        process = NodeProcess(self._command(self._config, node_id), self._environment, deliver)
+        process = NodeProcess(self._command(self.config, node_id), self.environment, deliver)
         for stream in process.streams:
             self._streams[stream.fd] = stream
             self._poller.register(stream.fd, zmq.POLLIN)
@@ -338,7 +340,7 @@ class Supervisor:
         begins = not member.answered or not self._ready
         if begins and self._now_ms - member.health.started_ms < FAST_FOR_MS:
             return FAST_MS
-        return min(SLOW_MS, max(FAST_MS, self._config.supervisor.hung_after_ms / 4))
+        return min(SLOW_MS, max(FAST_MS, self.config.supervisor.hung_after_ms / 4))
 
     def _statuses(self) -> dict[NodeId, Status]:
         return view.recent(self.members, self._now_ms)

@@ -42,7 +42,7 @@ class Prefixer:
 
     def __init__(self, names: list[str], *, colour: bool, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        width = max(map(len, [OWN_NAME, *names]))
+        width = self._width = max(map(len, [OWN_NAME, *names]))
         self._heads = {name: f"{name:<{width}} |" for name in [*names, OWN_NAME]}
         if colour:
             for position, name in enumerate(names):
@@ -51,12 +51,15 @@ class Prefixer:
 
     def head(self, name: str) -> str:
         """Return the name as it stands before each of its lines."""
-        return f"{self._heads[name]} "
+        return f"{self._head(name)} "
+
+    def _head(self, name: str) -> str:
+        return self._heads.setdefault(name, f"{name:<{self._width}} |")  # Nodes that joined later have no colour.
 
     def line(self, name: str, text: str) -> str:
         """Return the line as it is printed, its time in UTC like that of the logs."""
         clock = time.strftime("%H:%M:%S", time.gmtime(self._clock()))
-        return f"{clock} {self._heads[name]} {text.translate(_CONTROL)}\n"
+        return f"{clock} {self._head(name)} {text.translate(_CONTROL)}\n"
 
 
 class Printer:

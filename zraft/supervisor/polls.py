@@ -54,7 +54,8 @@ class Polls:
     def __init__(self, context: Context, poller: zmq.Poller, config: Config) -> None:
         self._context = context
         self._poller = poller
-        self._config = config
+        self.config = config
+        """Where the nodes are; replaced when nodes come and go."""
         self._codec = Codec(config.cluster_id, f"supervisor-{os.getpid()}", new_boot_id())
         self._links: dict[NodeId, Link] = {}
 
@@ -65,7 +66,7 @@ class Polls:
     def open(self, node_id: NodeId, now_ms: float) -> None:
         """Connect to a process that has just been started."""
         self.close(node_id)
-        endpoint = self._config.node(node_id).client
+        endpoint = self.config.node(node_id).client
         socket = dealer(self._context, endpoint, wait_for_connection=True, linger_ms=0, reconnect_ms=_RECONNECT_MS)
         self._poller.register(socket, zmq.POLLIN)
         link = self._links[node_id] = Link(socket)

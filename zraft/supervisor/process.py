@@ -7,8 +7,12 @@ own end, while the next process already writes to pipes of its own.
 import fcntl
 import os
 import subprocess
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from zraft.config import Config
+from zraft.raft.types import NodeId
 
 PIPE_BYTES = 1 << 20
 """Room in each pipe: what a node can say while the supervisor itself is suspended at the terminal."""
@@ -151,6 +155,14 @@ class NodeProcess:
         if line.strip():
             self._words.append(line)
         self._deliver(line)
+
+
+def node_command(config: Config, node_id: NodeId) -> list[str]:
+    """Return the command that runs a node, to end when this process does."""
+    return [
+        *(sys.executable, "-m", "zraft", "node", "run"),
+        *("--id", node_id, "--config", config.path, "--supervised", str(os.getpid())),
+    ]
 
 
 def dead_children() -> Iterator[int]:

@@ -1,8 +1,9 @@
 """What `zraft cluster` commands do to the nodes: each verb acts, waits for the effect, and says in a line what it did."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Protocol
 
+from zraft.config import Config, nodelist
 from zraft.errors import InvalidRequest, NotFound, Unavailable
 from zraft.raft.types import NodeId, Role
 from zraft.requests import Status
@@ -25,6 +26,9 @@ class World(Protocol):
 
     members: dict[NodeId, Member]
     stop_ms: float
+    config: Config
+    environment: Mapping[str, str]
+    """Of the nodes."""
 
     @property
     def stopping(self) -> bool:
@@ -44,6 +48,9 @@ class World(Protocol):
 
     def diagnosis(self) -> str:
         """Say why the cluster is not ready."""
+
+    def adopt(self, config: Config) -> None:
+        """Take up nodes that the configuration has now, and forget those that it has no more, which do not run."""
 
     def shut_down(self) -> None:
         """Begin to stop everything."""
@@ -153,6 +160,47 @@ def _resume(world: World, request: Request) -> Steps:
     return Answer(f"{member.id} (pid {_pid(member)}) goes on")
 
 
+def _which(world: World, request: Request) -> Steps:
+    member = yield from _member(world, request)
+    return Answer(member.id, {"node": member.id})
+
+
+def _add(world: World, request: Request) -> Steps:
+    name = request.node or nodelist.next_name(world.config)
+    if name not in world.members:
+        data = world.config.data_directory(name)
+        if data.exists():
+            raise InvalidRequest(f"{data} is left of a node that was removed; move it away, or give another name")
+        world.adopt(nodelist.with_node(world.config, name, world.environment))
+    member = world.members[name]
+    if member.state is State.PAUSED:
+        raise NotFound(f"{name} is paused; let it go on with: zraft cluster resume {name}")
+    if member.process is None:
+        member.start(world.now_ms())
+    yield from _answers(world, member, request)
+    node = world.config.node(name)
+    return Answer(
+        f"{name} started (pid {_pid(member)})",
+        {"node": name, "endpoints": [node.peer, node.client, node.events]},
+    )
+
+
+def _forget(world: World, request: Request) -> Steps:
+    name = request.node or ""
+    member = world.members.get(name)
+    if member is None:
+        return Answer(f"{name} is no node of this cluster any more")
+    if member.process is not None:
+        yield from _end(world, member)
+    else:
+        member.stop(world.now_ms())
+    if world.stopping or name not in world.members:
+        raise Unavailable(f"{name} stopped, and with it the cluster; its configuration still names it")
+    data = world.config.data_directory(name)
+    world.adopt(nodelist.without_node(world.config, name, world.environment))
+    return Answer(f"{name} stopped and taken out of the configuration; its data is left in {data}")
+
+
 VERBS: dict[str, Callable[[World, Request], Steps]] = {
     "status": _status,
     "wait": _wait,
@@ -163,6 +211,9 @@ VERBS: dict[str, Callable[[World, Request], Steps]] = {
     "restart": _restart,
     "pause": _pause,
     "resume": _resume,
+    "which": _which,
+    "add": _add,
+    "forget": _forget,
 }
 """Every verb by its name on the wire."""
 

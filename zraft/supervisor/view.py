@@ -30,8 +30,17 @@ def settled(members: Members, statuses: Mapping[NodeId, Status]) -> Elected | No
     found = elected(statuses, len(members))
     if found is None:
         return None
-    awaited = (member for member in members.values() if member.state is State.RUNNING and member.restarts == 0)
+    awaited = (
+        member
+        for member in members.values()
+        if member.state is State.RUNNING and member.restarts == 0 and takes_part(member.id, statuses[found.leader])
+    )
     return found if all(member.id in found.agreeing for member in awaited) else None
+
+
+def takes_part(node: NodeId, leader: Status) -> bool:
+    """Whether a leader counts the node among its members; one that says nothing of them counts everybody."""
+    return not leader.members or node in leader.members
 
 
 def diagnosis(members: Members, statuses: Mapping[NodeId, Status]) -> str:

@@ -8,6 +8,7 @@ import typer
 from zraft.cli.catalog import broker, partition, producer, show, topic
 from zraft.cli.find import find_config
 from zraft.cli.options import AsJson, ConfigFile, Timeout
+from zraft.cli.times import SINCE_HELP, since_ms
 from zraft.client.client import Client
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -37,3 +38,24 @@ def fetch(
     with Client(find_config(config_file), timeout_s=timeout) as client:
         fetched = client.catalog.fetch(since)
     print(json.dumps(show.as_json(fetched)) if as_json else "\n".join(show.sections(fetched)))
+
+
+@app.command()
+def events(
+    since: Annotated[str | None, typer.Option(metavar="TIME", help=SINCE_HELP)] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="Only what happened to these: broker, topic, partition, producer."),
+    ] = None,
+    config_file: ConfigFile = None,
+    timeout: Timeout = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Print what happened to the catalog, oldest first: the newest 10,000 registrations, changes and deletions.
+
+    Each time is by the clock of who led then, and the same wherever one asks.
+    """
+    oldest_ms = since_ms(since)
+    with Client(find_config(config_file), timeout_s=timeout) as client:
+        found = client.catalog.events(oldest_ms, kind=kind)
+    show.happened(found, as_json=as_json)

@@ -5,10 +5,13 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from zraft.client.catalog.metadata import Metadata
 from zraft.errors import NotFound
 from zraft.machines.catalog.commands import Key, kind_of, named
-from zraft.machines.catalog.records import Broker, Known, Record, Topic, plain
+from zraft.machines.catalog.records import Broker, Happened, Known, Record, Topic, plain
+from zraft.moments import iso
 from zraft.monitor.table import Line, grid
 from zraft.printable import one_line
 
@@ -60,6 +63,20 @@ def registered(record: Record, given: Mapping[str, object], *, as_json: bool) ->
             file=sys.stderr,
         )
     print(json.dumps(fields) if as_json else fields["uuid"])
+
+
+def happened(events: Sequence[Happened], *, as_json: bool) -> None:
+    """Print what happened, as one array or as a table."""
+    rows = [msgspec.structs.asdict(each) | {"kind": str(each.kind), "time": iso(each.wall_ms)} for each in events]
+    if as_json:
+        print(json.dumps([{name: value for name, value in row.items() if name != "wall_ms"} for row in rows]))
+    elif rows:
+        names = ("revision", "time", "term", "verb", "kind", "key")
+        print(
+            "\n".join(
+                grid(list(map(str.upper, names)), [Line(tuple(str(row[name]) for name in names)) for row in rows])
+            )
+        )
 
 
 def missing(key: Key) -> NotFound:

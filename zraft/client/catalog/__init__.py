@@ -3,18 +3,24 @@
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from zraft.client.calls import Again
 from zraft.client.catalog.brokers import Brokers
 from zraft.client.catalog.metadata import Metadata, Pages, apply_delta
 from zraft.client.catalog.noun import encoded
 from zraft.client.catalog.partitions import Partitions
 from zraft.client.catalog.producers import Producers
 from zraft.client.catalog.topics import Topics
+from zraft.errors import InvalidRequest
 from zraft.machines.catalog import commands
-from zraft.machines.catalog.commands import Fetch
+from zraft.machines.catalog.commands import Events, Fetch
+from zraft.machines.catalog.records import Happened, Kind
 
 if TYPE_CHECKING:
     from zraft.client.client import Client
 
+NOUNS = ("broker", "topic", "partition", "producer")
 __all__ = ["CatalogClient", "Metadata", "apply_delta"]
 
 
@@ -47,3 +53,30 @@ class CatalogClient:
         """Do what `fetch` does, without waiting."""
         fetch = Fetch(since)
         return self._client.submit_query(commands.MACHINE, encoded(fetch), Pages(fetch).read)
+
+    def events(self, since_ms: int = 0, *, kind: str | None = None) -> list[Happened]:
+        """Return what happened to the catalog, oldest first: the newest 10,000 registrations, changes and deletions.
+
+        Parameters
+        ----------
+        since_ms
+            Only what is not older than this, in milliseconds since 1970 by the clocks of the leaders.
+        kind
+            Only what happened to brokers, topics, partitions or producers: ``broker``, ``topic``, ``partition`` or ``producer``.
+        """
+        return self._client.wait(self.submit_events(since_ms, kind=kind))
+
+    def submit_events(self, since_ms: int = 0, *, kind: str | None = None) -> "Future[list[Happened]]":
+        """Do what `events` does, without waiting."""
+        if kind is not None and kind not in NOUNS:
+            raise InvalidRequest(f"nothing happens to records of the kind {kind!r}; there are {', '.join(NOUNS)}")
+        query = Events(0, None if kind is None else Kind(kind), since_ms)
+        found: list[Happened] = []
+
+        def read(result: bytes) -> list[Happened] | Again:
+            page = commands.decode_events(result)
+            found.extend(page.events)
+            following = msgspec.structs.replace(query, after=found[-1].revision) if page.more else None
+            return found if following is None else Again(commands.encode(following))
+
+        return self._client.submit_query(commands.MACHINE, encoded(query), read)

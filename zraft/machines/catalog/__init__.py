@@ -22,6 +22,9 @@ that changed since a revision, and what was deleted since. Of deletions and of r
 kept (`rules.Bounds`). A fetch since a revision behind which deletions have been forgotten is refused, as it would
 leave records standing that are gone: fetch everything instead.
 
+**Events.** Each revision is also an event: which verb did what to which record, in which term and when, also by the wall clock,
+which is the same on every node since it is told from the ballots of leaders (`journal`). The newest are kept.
+
 **Identity.** A uuid is drawn from the place in the log where its record was registered, so it is the same on every
 node.
 

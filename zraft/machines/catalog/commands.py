@@ -6,6 +6,7 @@ change, any          the record afterwards, or nil when there is none
 delete               the record that was, or nil when there is none
 get                  the record, or nil
 fetch                a `Page`
+events               an `EventsPage`
 ===================  ==========================================================
 
 As for every machine, a field that is not known makes a command invalid.
@@ -13,12 +14,15 @@ As for every machine, a field that is not known makes a command invalid.
 
 import msgspec
 
-from zraft.machines.catalog.records import Deleted, Kind, Record
+from zraft.machines.catalog.records import Deleted, Happened, Kind, Record
 
 MACHINE = "catalog"
 """The name under which the catalog is mounted."""
 PAGE_RECORDS_MAX = 1_000
 """A page ends with the revision that reaches this many records; the largest have some 1.3 KiB."""
+
+EVENTS_PER_PAGE_MAX = 1_000
+"""Of some 150 bytes each."""
 
 # Which record
 
@@ -159,6 +163,25 @@ class Fetch(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1, forbi
     """Only partitions of this topic, or producers and registration changes of this broker."""
 
 
+class Events(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2, forbid_unknown_fields=True):
+    """Asks what happened, oldest first, a page at a time."""
+
+    after: int = 0
+    """Only behind this revision: that of the last event of the page before."""
+    kind: Kind | None = None
+    """Only to records of this kind."""
+    since_ms: int = 0
+    """Only what is not older than this, by `Happened.wall_ms`."""
+
+
+class EventsPage(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A part of what happened."""
+
+    events: list[Happened]
+    more: bool
+    """Whether the next page may have any."""
+
+
 class Page(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A part of what was fetched."""
 
@@ -175,12 +198,13 @@ class Page(msgspec.Struct, frozen=True, array_like=True, gc=False):
 Change = ChangeBroker | ChangeTopic | ChangePartition | ChangeProducer
 Register = RegisterBroker | RegisterTopic | RegisterPartition | RegisterProducer
 Command = Register | Change | Delete
-Query = Get | Fetch
+Query = Get | Fetch | Events
 
 encode = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode
 decode_query = msgspec.msgpack.Decoder(Query).decode
 decode_record = msgspec.msgpack.Decoder(Record | None).decode
+decode_events = msgspec.msgpack.Decoder(EventsPage).decode
 decode_page = msgspec.msgpack.Decoder(Page).decode
 
 _TEXT_SHOWN_MAX = 64

@@ -101,6 +101,26 @@ class Deleted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
     """As it last was."""
 
 
+class Happened(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one revision of the catalog was."""
+
+    revision: int
+    kind: Kind
+    """Of the record that it happened to."""
+    verb: str
+    """register, change or delete."""
+    key: str
+    """The record's key, as the command line takes it: ``1``, ``orders``, ``orders 0``."""
+    uuid: str
+    """The record's."""
+    term: int
+    """In which term."""
+    time_ms: int
+    """Cluster time: never falls, and is no wall clock."""
+    wall_ms: int
+    """The same by the clock of the term's leader, in milliseconds since 1970."""
+
+
 Record = Broker | Topic | Partition | Producer | RegistrationChange
 """What there is."""
 Known = Record | Deleted

@@ -52,6 +52,8 @@ class Bounds(msgspec.Struct, frozen=True):
     """The newest are kept; the oldest is deleted to make room."""
     deletions_max: int = 10_000
     """The newest are remembered; fetches since a revision before the rest are refused."""
+    events_max: int = 10_000
+    """The newest are kept."""
 
 
 def check(command: Command) -> None:

@@ -1,6 +1,7 @@
 """The machine ``catalog``: brokers, topics, partitions and producers, what they may refer to, and what changed when."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 import msgspec
 
@@ -13,6 +14,7 @@ from zraft.machines.catalog.commands import (
     ChangeProducer,
     ChangeTopic,
     Delete,
+    Events,
     Fetch,
     Get,
     Key,
@@ -27,6 +29,7 @@ from zraft.machines.catalog.commands import (
 )
 from zraft.machines.catalog.identity import draw_uuid
 from zraft.machines.catalog.index import Index
+from zraft.machines.catalog.journal import Journal, words
 from zraft.machines.catalog.ledger import Ledger
 from zraft.machines.catalog.records import (
     ALIVE,
@@ -40,6 +43,7 @@ from zraft.machines.catalog.records import (
 )
 from zraft.machines.catalog.rules import Bounds, check, check_partition
 from zraft.machines.machine import Applied
+from zraft.raft.types import Ballot, Membership
 
 _BY_DEFAULT = Bounds()
 _encode = commands.encode
@@ -47,7 +51,7 @@ _replace = msgspec.structs.replace
 
 
 class Catalog:
-    """The catalog of a cluster.
+    """The catalog of a cluster; also an `Observer`.
 
     Parameters
     ----------
@@ -59,6 +63,7 @@ class Catalog:
         self._bounds = bounds
         self._ledger = Ledger(bounds)
         self._index = Index()
+        self._journal = Journal(bounds.events_max)
         self._verbs: dict[type, Callable[..., Record | None]] = {
             RegisterBroker: self._register_broker,
             RegisterTopic: self._register_topic,
@@ -75,6 +80,13 @@ class Catalog:
     def revision(self) -> int:
         """Rises by one with each command that changed something."""
         return self._ledger.revision
+
+    def leader_elected(self, ballot: Ballot, at: Applied) -> None:
+        """Tell the time by the new leader's clock."""
+        self._journal.elected(ballot.wall_ms, at.time_ms)
+
+    def membership_changed(self, membership: Membership, at: Applied) -> None:
+        """Nothing: brokers are not nodes."""
 
     def apply(self, command: bytes, at: Applied) -> bytes:
         """Carry out a `commands.Command`."""
@@ -150,7 +162,12 @@ class Catalog:
         self._ledger.revision += 1
         self._ledger.put(record, at.time_ms)
         self._index.add(record)
+        self._note("register", record, at)
         return record
+
+    def _note(self, verb: str, record: Record, at: Applied) -> None:
+        """Note what this revision is."""
+        self._journal.note(self._ledger.revision, verb, record, words(record, self._ledger.get), at)
 
     def _referred(self, key: Key) -> Record:
         record = self._find(key)
@@ -215,6 +232,7 @@ class Catalog:
         self._index.remove(before)
         self._ledger.put(after, at.time_ms)
         self._index.add(after)
+        self._note("change", after, at)
         return after
 
     def _delete(self, command: Delete, at: Applied) -> Record | None:
@@ -225,6 +243,7 @@ class Catalog:
         self._ledger.revision += 1
         self._index.remove(record)
         self._ledger.delete(record, at.time_ms)
+        self._note("delete", record, at)
         return record
 
     def _refuse_while_referred_to(self, key: Key, record: Record) -> None:
@@ -253,6 +272,8 @@ class Catalog:
             raise InvalidRequest("not a query of catalog") from error
         if type(decoded) is Get:
             return _encode(self._find(decoded.key))
+        if type(decoded) is Events:
+            return _encode(self._journal.page(decoded))
         assert type(decoded) is Fetch, "a query that the decoder knows and the catalog does not"
         return _encode(self._page(decoded))
 
@@ -282,12 +303,14 @@ class Catalog:
     # Snapshots
 
     def snapshot(self) -> Iterator[bytes]:
-        """Return the state as of this call, in the order of the last changes, which is the same on every node."""
-        return self._ledger.snapshot()
+        """Return the state as of this call: events, then records in the order of the last changes, as on every node."""
+        return chain(self._journal.snapshot(), self._ledger.snapshot())
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Replace the state by that of a snapshot."""
-        self._ledger.restore(chunks)
+        remaining = iter(chunks)
+        self._journal.restore(remaining)
+        self._ledger.restore(remaining)
         self._index = Index()
         for record in self._ledger.records():
             self._index.add(record)

@@ -25,6 +25,8 @@ MACHINE = "kv"
 KEY_BYTES_MAX = 4_096
 VALUE_BYTES_MAX = 1 << 20
 """The limits of a store whose log has not set any."""
+KEY_BYTES_MOST = 1 << 16
+"""No configuration lets keys be longer, so one that is longer is in no store."""
 PAGE_BYTES_MAX = 1 << 20
 """A page of a listing ends with the entry that reaches this size."""
 

@@ -103,7 +103,7 @@ class KeyValueStore:
         if value is None and command.expected is None:
             raise InvalidRequest(commands.ABOUT_NOTHING)
         limits = self.limits
-        why = commands.why_invalid(key, value or b"", limits.key_bytes_max, limits.value_bytes_max)
+        why = None if value is None else commands.why_invalid(key, value, limits.key_bytes_max, limits.value_bytes_max)
         if why is not None:
             raise InvalidRequest(why)
         if not _is_as_expected(self._entries.get(key), command.expected):
