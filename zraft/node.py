@@ -90,7 +90,9 @@ class Node:
         known = (config.cluster_id, self._boot_id, self._rejected)
         self._transport = Transport(self._me, [], *known, advertised=advertised)
         self._neighbours = Neighbours(config, node_id, self._transport, logger.log)
-        self._publisher = self._new_publisher()
+        self._publisher = parts.publisher(
+            config, node_id, self._boot_id, self._clock, self._transport, self._event_file.record
+        )
         self._rejected.publisher = self._publisher
         self._cuts = Cuts(config.cluster.faults == "enabled", self._transport, self._publisher, logger.warning)
         self._machines, self._recovered = parts.recover(config, self._storage, self._mounted)
@@ -115,17 +117,6 @@ class Node:
         self._longest_turn_ms = 0.0
 
     # -- parts ---------------------------------------------------------------------------------------------------------
-
-    def _new_publisher(self) -> events.Publisher:
-        return events.Publisher(
-            self._config.cluster.name,
-            self._id,
-            self._boot_id,
-            self._clock.wall_ms,
-            self._transport.publish,
-            has_audience=lambda: self._transport.has_subscribers,
-            record=self._event_file.record,
-        )
 
     def _assemble(self) -> Replica:
         config = self._config

@@ -1,6 +1,8 @@
 """What a node is put together from, by its configuration."""
 
 import secrets
+from collections.abc import Callable
+from typing import Protocol
 
 from loguru import logger
 
@@ -8,6 +10,7 @@ from zraft import logs, particulars
 from zraft.config import Config
 from zraft.disk import OsFileSystem
 from zraft.eventfile.keeper import EventFile
+from zraft.events import Event, Publisher
 from zraft.machines.failures import told
 from zraft.machines.machine import StateMachine
 from zraft.machines.sessions import Machines
@@ -16,6 +19,17 @@ from zraft.raft.types import NodeId, Recovered
 from zraft.seams import Clock
 from zraft.storage.starting import start_from
 from zraft.storage.wal import Storage
+
+
+class Audience(Protocol):
+    """Where events go: the node's transport."""
+
+    @property
+    def has_subscribers(self) -> bool:
+        """Whether anybody subscribes to anything."""
+
+    def publish(self, event: Event) -> None:
+        """Publish to whoever subscribes."""
 
 
 def open_storage(config: Config, node_id: NodeId) -> Storage:
@@ -61,3 +75,18 @@ def recover(config: Config, storage: Storage, mounted: dict[str, StateMachine]) 
         on_failure=lambda name, error: logger.error("the machine {} failed: {}", name, told(error)),
     )
     return machines, start_from(storage, machines.restore, logger.error)
+
+
+def publisher(
+    config: Config, node_id: NodeId, boot_id: int, clock: Clock, audience: Audience, record: Callable[[Event], None]
+) -> Publisher:
+    """Return what makes the node's events: for whoever subscribes, and for the event file."""
+    return Publisher(
+        config.cluster.name,
+        node_id,
+        boot_id,
+        clock.wall_ms,
+        audience.publish,
+        has_audience=lambda: audience.has_subscribers,
+        record=record,
+    )

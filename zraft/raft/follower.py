@@ -27,6 +27,8 @@ class Follower:
         self.state = state
         self.leader = leader
         """Who leads this term; None until it is heard from."""
+        if leader is not None:
+            state.preferred_in_vain.pop(leader, None)  # It can be elected after all.
         self.heard_at = state.now if leader else -inf
         """When the leader was last heard from; what leader stickiness looks at."""
         self.timer_from = state.now
@@ -101,6 +103,7 @@ class Follower:
             return False
         if self.leader is None:
             self.state.note("leader_reset", leader=source)
+            self.state.preferred_in_vain.pop(source, None)
         self.leader = source
         self.heard_at = self.state.now
         self._reset_timer()

@@ -13,6 +13,8 @@ from zraft.raft.types import Cause, NodeId
 
 PREFERENCE_TIMEOUTS = 2
 """For how many election timeouts a preferred node must have had everything before leadership is handed to it."""
+PREFERENCE_DOUBLINGS = 6
+"""How often that time is doubled at most, once for each attempt in vain."""
 
 
 class Transfer(msgspec.Struct):
@@ -134,9 +136,13 @@ class Handover:
         if best is None or self.transfer is not None:
             self._preferred_since = state.now
             return
-        patience = PREFERENCE_TIMEOUTS if state.settings.priority else 0
+        in_vain = state.preferred_in_vain.get(best, 0)
+        patience = PREFERENCE_TIMEOUTS << in_vain if state.settings.priority or in_vain else 0
         if state.now - self._preferred_since >= patience * state.settings.election_timeout_upper_ms:
-            self._preferred_since = state.now  # If it fails, the next attempt waits as long.
+            # It may hear us, and be heard by too few others to be elected: each attempt costs a moment without a leader, so
+            # the next one waits for twice as long, until that node has led.
+            state.preferred_in_vain[best] = min(in_vain + 1, PREFERENCE_DOUBLINGS)
+            self._preferred_since = state.now
             self.begin(best)
 
     def _preferred(self) -> NodeId | None:

@@ -113,6 +113,8 @@ class State(ABC):
         """The newest term and vote known to be on disk."""
         self.writing_since: float = inf
         """When the oldest write that is not durable yet was handed out; never, without one."""
+        self.preferred_in_vain: dict[NodeId, int] = {}
+        """How often leadership was handed to a preferred node since that node has led."""
         self.role: RoleState
         self.sends: list[tuple[NodeId, Message]] = []
         """May leave at once."""
