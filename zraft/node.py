@@ -91,7 +91,10 @@ class Node:
         self._transport = Transport(self._me, [], *known, advertised=advertised)
         self._neighbours = Neighbours(config, node_id, self._transport, logger.log)
         self._publisher = parts.publisher(
-            config, node_id, self._boot_id, self._clock, self._transport, self._event_file.record
+            *(config, node_id, self._boot_id),
+            clock=self._clock,
+            audience=self._transport,
+            record=self._event_file.record,
         )
         self._rejected.publisher = self._publisher
         self._cuts = Cuts(config.cluster.faults == "enabled", self._transport, self._publisher, logger.warning)

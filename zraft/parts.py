@@ -78,7 +78,7 @@ def recover(config: Config, storage: Storage, mounted: dict[str, StateMachine]) 
 
 
 def publisher(
-    config: Config, node_id: NodeId, boot_id: int, clock: Clock, audience: Audience, record: Callable[[Event], None]
+    config: Config, node_id: NodeId, boot_id: int, *, clock: Clock, audience: Audience, record: Callable[[Event], None]
 ) -> Publisher:
     """Return what makes the node's events: for whoever subscribes, and for the event file."""
     return Publisher(
