@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from zraft.cli.find import find_config
-from zraft.cli.monitor import chosen
 from zraft.cli.options import AsJson, ConfigFile
 from zraft.errors import ConfigError, NotFound
 from zraft.monitor.asking import find_leader, transfer
@@ -49,8 +48,7 @@ def leader(
     if watches:
         raise typer.Exit(watch(config, lambda found: _print(found, as_json=as_json), command or (), complain=_complain))
     if transfer_to is not None:
-        (target,) = chosen(config, [transfer_to])
-        found: Leader | None = transfer(config, target, timeout)
+        found: Leader | None = transfer(config, transfer_to, timeout)
     else:
         found = find_leader(config)
     _print(found, as_json=as_json)

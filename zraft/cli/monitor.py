@@ -14,7 +14,7 @@ from zraft.errors import ConfigError, Unavailable
 from zraft.monitor import lines
 from zraft.monitor.run import Display, Drawing, Lines, lost_notice, picture, watch
 from zraft.monitor.screen import Screen
-from zraft.monitor.statuses import ask
+from zraft.monitor.statuses import ask_all
 from zraft.monitor.waiting import wait_for
 from zraft.supervisor.output import wants_colour
 
@@ -42,11 +42,14 @@ def monitor(
     config = find_config(config_file) if once_ else coming(config_file)
     if config is None:
         return
+    if once_:
+        show_once(config, node or [])
+        return
+    if node and not {*node} <= {each.id for each in config.nodes}:
+        config, _ = ask_all(config)
     names = chosen(config, node or [])
     width = max(map(len, names))
-    if once_:
-        show_once(config, names)
-    elif json:
+    if json:
         watch(config, names, Lines(lines.as_json, lambda _: True), tail=tail, wants=lines.is_shown)
     elif plain or not sys.stdout.isatty():
         display = Lines(lambda event: lines.as_text(event, width), lines.is_shown, lost_notice)
@@ -58,9 +61,10 @@ def monitor(
             watch(config, names, drawing, tail=tail, wants=lines.is_shown)
 
 
-def show_once(config: Config, names: list[str]) -> None:
-    """Ask every node for its status and print the table; `Unavailable` when none answers."""
-    answers = ask(config, names)
+def show_once(config: Config, wanted: list[str]) -> None:
+    """Ask every node for its status and print the table of those that are wanted; `Unavailable` when none answers."""
+    config, found = ask_all(config)
+    answers = {name: found[name] for name in chosen(config, wanted)}
     print("\n".join(picture(config, answers, colour=wants_colour(sys.stdout.fileno(), os.environ))))
     if not any(answers.values()):
         raise unanswered(config)

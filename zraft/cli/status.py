@@ -13,7 +13,7 @@ from zraft.cli.monitor import chosen, unanswered
 from zraft.cli.options import ConfigFile
 from zraft.config import Config
 from zraft.errors import ConfigError
-from zraft.monitor.statuses import ask
+from zraft.monitor.statuses import ask, ask_all
 from zraft.monitor.table import Line, duration, grid, text_or_dash
 from zraft.printable import one_line
 from zraft.requests import Status
@@ -60,9 +60,12 @@ def status(
     if log is not None and node is None:
         raise ConfigError("--log: name the node whose log to show: zraft status NODE --log N")
     config = find_config(config_file)
-    names = chosen(config, [node] if node else [])
     count = 0 if node is None else _LOG_DEFAULT if log is None and not json else log or 0
-    answers = ask(config, names, count)
+    if node is None or node not in (each.id for each in config.nodes):
+        config, answers = ask_all(config, count)
+        answers = {name: answers[name] for name in chosen(config, [node] if node else [])}
+    else:
+        answers = ask(config, [node], count)
     if json:
         print(as_json(config, answers, with_log=node is not None and log is not None))
     elif node is None:

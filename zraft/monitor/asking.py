@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from zraft.client.survey import survey
 from zraft.config import Config
-from zraft.errors import NotFound, Unavailable, ZraftError
+from zraft.errors import ConfigError, NotFound, Unavailable, ZraftError
 from zraft.monitor.leadership import Leader, endpoint_of
-from zraft.monitor.statuses import ask
+from zraft.monitor.statuses import ask_all
 from zraft.raft.types import NodeId
 from zraft.requests import Outcome, Status, TransferRequest
 from zraft.supervisor.election import elected
@@ -38,7 +38,8 @@ def find_leader(config: Config, within_s: float = ELECTION_S, *, newer_than: int
     """
     until = time.monotonic() + within_s
     while True:
-        statuses = {name: status for name, status in _answers(config).items() if status is not None}
+        config, answers = _answers(config)
+        statuses = {name: status for name, status in answers.items() if status is not None}
         found = elected(statuses, len(config.nodes))
         if found is not None and found.term > newer_than:
             return Leader(found.leader, found.term, endpoint_of(config, found.leader))
@@ -52,6 +53,8 @@ def transfer(config: Config, target: NodeId, within_s: float) -> Leader:
 
     Raises
     ------
+    ConfigError
+        There is no such node.
     NotFound
         Nobody leads, so that there is nothing to hand over.
     Unavailable
@@ -60,6 +63,10 @@ def transfer(config: Config, target: NodeId, within_s: float) -> Leader:
         The leader refuses, since `target` is not there or has not its whole log, or another one leads afterwards.
     """
     until = time.monotonic() + within_s
+    config, _ = ask_all(config)
+    known = [node.id for node in config.nodes]
+    if target not in known:
+        raise ConfigError(f"{config.path}: there is no node {target!r} in it; its nodes are {', '.join(known)}")
     before = find_leader(config, within_s)
     if before is None:
         raise NotFound("nobody leads, so nobody can hand over; see zraft status")
@@ -79,11 +86,11 @@ def transfer(config: Config, target: NodeId, within_s: float) -> Leader:
     return after
 
 
-def _answers(config: Config) -> Answers:
-    answers = ask(config, [node.id for node in config.nodes])
+def _answers(config: Config) -> tuple[Config, Answers]:
+    config, answers = ask_all(config)
     if not any(answers.values()):
         raise Unavailable(
             f"no node of {config.cluster.name} answers ({config.path}); start the cluster with zraft cluster up, or see"
             " zraft cluster status"
         )
-    return answers
+    return config, answers

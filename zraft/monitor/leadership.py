@@ -8,6 +8,7 @@ which nothing has come for a while.
 
 import os
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -20,8 +21,9 @@ from zraft.client.sockets import Context, dealer
 from zraft.codec import REPLY_KINDS, Codec
 from zraft.config import Config, Node
 from zraft.errors import ProtocolError
+from zraft.monitor.newcomers import newcomers
 from zraft.monitor.sources import RECONNECT_MS, subscription
-from zraft.raft.types import NodeId
+from zraft.raft.types import Endpoints, NodeId
 from zraft.requests import Status, StatusRequest
 
 SETTLING_MS = 300
@@ -54,17 +56,17 @@ class Leadership:
     def __init__(self, config: Config, now_ms: float) -> None:
         self._config = config
         self._context: Context = zmq.Context()
-        codec = Codec(config.cluster_id, f"leader-{os.getpid()}", secrets.randbits(64))
-        self._nodes = [_Informant(self._context, codec, node, now_ms) for node in config.nodes]
-        self._owners = {socket: node for node in self._nodes for socket in node.sockets}
+        self._codec = Codec(config.cluster_id, f"leader-{os.getpid()}", secrets.randbits(64))
+        self._nodes: list[_Informant] = []
+        self._owners: dict[Any, _Informant] = {}
         self._settled_at = now_ms + SETTLING_MS
         """When to believe what is known though not all nodes have answered."""
         self._newest: tuple[int, NodeId] = (0, "")
         self._told_term = 0
         self.poller = zmq.Poller()
         """Its sockets; others may be registered too."""
-        for socket in self._owners:
-            self.poller.register(socket, zmq.POLLIN)
+        for node in config.nodes:
+            self._watch(node, now_ms)
 
     def close(self) -> None:
         """Let go of all sockets."""
@@ -81,6 +83,8 @@ class Leadership:
             if socket in self._owners:
                 for term, leader in self._owners[socket].take(socket, now_ms):
                     self._newest = max(self._newest, (term, leader), key=lambda known: known[0])
+        for node in list(self._nodes):
+            self._meet(node.members, now_ms)
         for node in self._nodes:
             node.ask(now_ms)
         term, leader = self._newest
@@ -88,6 +92,20 @@ class Leadership:
             return None
         self._told_term = term
         return Leader(leader, term, endpoint_of(self._config, leader))
+
+    def _meet(self, members: Mapping[NodeId, Endpoints], now_ms: float) -> None:
+        """Ask those as well who joined later, by what a node says of the members."""
+        new = newcomers(members, [node.id for node in self._config.nodes])
+        self._config = msgspec.structs.replace(self._config, nodes=(*self._config.nodes, *new))
+        for node in new:
+            self._watch(node, now_ms)
+
+    def _watch(self, node: Node, now_ms: float) -> None:
+        informant = _Informant(self._context, self._codec, node, now_ms)
+        self._nodes.append(informant)
+        for socket in informant.sockets:
+            self._owners[socket] = informant
+            self.poller.register(socket, zmq.POLLIN)
 
 
 def endpoint_of(config: Config, node: NodeId) -> str:
@@ -101,6 +119,8 @@ class _Informant:
     def __init__(self, context: Context, codec: Codec, node: Node, now_ms: float) -> None:
         self.has_told = False
         """Whether it has said anything yet."""
+        self.members: Mapping[NodeId, Endpoints] = {}
+        """Who takes part, by its last word."""
         self.silent_at = now_ms + SILENT_MS
         """When it is asked unless something comes from it."""
         self._node = node.id
@@ -149,6 +169,7 @@ class _Informant:
             except (ProtocolError, msgspec.ValidationError):
                 continue  # A stranger, or another version: what it says is nothing that anybody here knows.
             if event.node == self._node:
+                self.members = told.members or self.members
                 found.append((told.term, told.leader))
         return found
 
@@ -158,12 +179,14 @@ class _Informant:
             with suppress(ProtocolError, msgspec.ValidationError):
                 reply = self._codec.decode(self._questions.recv_multipart(zmq.NOBLOCK), REPLY_KINDS).message
                 status = msgspec.convert(reply.result, Status)
+                self.members = status.members
                 found.append((status.term, status.leader))
         return found
 
 
 class _Told(msgspec.Struct):
-    """What a `role` and a `status` event have in common."""
+    """What a `role` and a `status` event have in common, and the members that the latter names."""
 
     term: int
     leader: NodeId | None
+    members: dict[NodeId, Endpoints] = {}

@@ -12,6 +12,7 @@ from zraft.config import Config
 from zraft.events import Event
 from zraft.monitor import lines, table
 from zraft.monitor.feed import Feed
+from zraft.monitor.newcomers import newcomers, told
 from zraft.monitor.screen import Screen
 from zraft.monitor.signals import Signals
 from zraft.monitor.sources import Sources
@@ -134,7 +135,8 @@ def watch(
     try:
         with Signals() as signals:
             sources.poller.register(signals.fd, zmq.POLLIN)
-            _Loop(view, sources, display, signals).run()
+            everybody = len(nodes) == len(config.nodes)
+            _Loop(view, sources, display, signals, everybody=everybody).run()
     finally:
         sources.close()
 
@@ -152,7 +154,9 @@ def picture(config: Config, answers: Mapping[NodeId, Status | None], *, colour: 
 class _Loop:
     """One run of the monitor."""
 
-    def __init__(self, view: View, sources: Sources, display: Display, signals: Signals) -> None:
+    def __init__(self, view: View, sources: Sources, display: Display, signals: Signals, *, everybody: bool) -> None:
+        self._everybody = everybody
+        """Nodes that join are watched too."""
         self._view, self._sources, self._display, self._signals = view, sources, display, signals
         self._draw_at = _now_ms()
         self._drawn_at = -float("inf")
@@ -176,6 +180,10 @@ class _Loop:
         self._view.see(event, _now_ms())
         if visible:
             self._display.event(event)
+        if event.kind == "status" and self._everybody:
+            for node in newcomers(told(event.data), self._sources.nodes):
+                self._sources.meet(node)
+                self._view.meet(node.id)
         if event.kind in ("role", "stopping"):
             self._draw_at = min(self._draw_at, self._drawn_at + _REDRAW_MIN_MS)
 

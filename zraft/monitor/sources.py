@@ -131,20 +131,30 @@ class Sources:
 
     def __init__(self, config: Config, nodes: Iterable[NodeId], feed: Callable[[], Feed]) -> None:
         self._context: Context = zmq.Context()
-        codec = Codec(config.cluster_id, f"monitor-{os.getpid()}", secrets.randbits(64))
-        self._sources = [Source(self._context, codec, config.node(name), feed()) for name in nodes]
-        self._owners = {
-            socket: source
-            for source in self._sources
-            for socket in (source.subscription, source.connections, source.questions)
-        }
+        self._codec = Codec(config.cluster_id, f"monitor-{os.getpid()}", secrets.randbits(64))
+        self._feed = feed
+        self._sources: list[Source] = []
+        self._owners: dict[Any, Source] = {}
         self.poller = zmq.Poller()
-        for socket in self._owners:
-            self.poller.register(socket, zmq.POLLIN)
+        for name in nodes:
+            self.meet(config.node(name))
 
     def close(self) -> None:
         """Let go of all sockets."""
         self._context.destroy(linger=0)
+
+    @property
+    def nodes(self) -> list[NodeId]:
+        """The nodes that are watched."""
+        return [source.node for source in self._sources]
+
+    def meet(self, node: Node) -> None:
+        """Watch one more node."""
+        source = Source(self._context, self._codec, node, self._feed())
+        self._sources.append(source)
+        for socket in (source.subscription, source.connections, source.questions):
+            self._owners[socket] = source
+            self.poller.register(socket, zmq.POLLIN)
 
     def wait(self, timeout_ms: int) -> list[Any]:
         """Sleep until a socket has something, `timeout_ms` at most; return what is ready, for `take`."""

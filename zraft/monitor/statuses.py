@@ -7,6 +7,7 @@ import msgspec
 
 from zraft.client.survey import survey
 from zraft.config import Config
+from zraft.monitor.newcomers import grown
 from zraft.raft.types import NodeId
 from zraft.requests import Status, StatusRequest
 
@@ -18,6 +19,14 @@ def ask(config: Config, nodes: Iterable[NodeId], log: int = 0) -> dict[NodeId, S
     """Ask the nodes for their status, with their newest `log` entries; None for one that does not answer."""
     replies = survey(config, functools.partial(StatusRequest, log=log), nodes=nodes, timeout_s=TIMEOUT_S)
     return {name: None if reply is None else read_status(reply.result) for name, reply in replies.items()}
+
+
+def ask_all(config: Config, log: int = 0) -> tuple[Config, dict[NodeId, Status | None]]:
+    """Ask all nodes of the configuration, and those that joined later and it does not name; return it with those in it."""
+    answers = ask(config, [node.id for node in config.nodes], log)
+    whole = grown(config, answers.values())
+    new = [node.id for node in whole.nodes if node.id not in answers]
+    return whole, answers | (ask(whole, new, log) if new else {})
 
 
 def read_status(result: object) -> Status | None:

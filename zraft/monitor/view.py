@@ -69,6 +69,10 @@ class View:
         elif event.kind in ("role", "status"):
             self._learn(event.node, known, event.data)
 
+    def meet(self, node: NodeId) -> None:
+        """Show one more node."""
+        self._nodes.setdefault(node, _Known())
+
     def touch(self, node: NodeId, now_ms: float) -> None:
         """Note that the node has answered."""
         known = self._nodes.get(node)
