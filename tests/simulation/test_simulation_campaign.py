@@ -51,6 +51,7 @@ def test_none_is_begun_behind_the_budget() -> None:
     assert not list(campaign(recipes(5), jobs=1, budget_s=0))
 
 
+@pytest.mark.processes
 def test_processes_find_what_one_process_finds() -> None:
     alone = {recipe.seed: report for recipe, report in campaign(recipes(4), jobs=1)}
     together = {recipe.seed: report for recipe, report in campaign(recipes(4), jobs=2)}

@@ -20,7 +20,7 @@ from zraft.simulation.violation import Violation
 CLIENT_KINDS = {"client_crash": 0.1, "client_gives_up": 0.2, "client_idle": 0.05}
 
 
-def lived(seed: int = 0, *, loss: int = 5, until: float = 2_000, **changes: Any) -> tuple[PretendedCluster, Workload]:
+def lived(seed: int = 0, *, loss: int = 5, until: float = 1_000, **changes: Any) -> tuple[PretendedCluster, Workload]:
     plan = msgspec.structs.replace(draw(seed, nodes=3, faults=[]), clients=6, keys=3, session_ttl_ms=400)
     plan = msgspec.structs.replace(plan, client_think_ms=10, client_timeout_ms=20, **changes)
     cluster = PretendedCluster(plan, loss=loss)
@@ -39,9 +39,9 @@ def endings(workload: Workload) -> Counter[Ending]:
 def test_everything_asked_for_ends_and_nobody_asks_for_more_when_it_is_over() -> None:
     cluster, workload = lived()
     assert not workload.pending
-    assert endings(workload)[Ending.OK] > 200
+    assert endings(workload)[Ending.OK] > 100
     newest = max(each.invoked_ms for each in workload.history.operations if each.kind is not Kind.OPEN)
-    assert newest <= 2_000
+    assert newest <= 1_000
     asked = len(cluster.requests)
     cluster.run(1_000_000)
     assert len(cluster.requests) == asked
@@ -49,9 +49,8 @@ def test_everything_asked_for_ends_and_nobody_asks_for_more_when_it_is_over() ->
 
 @pytest.mark.parametrize("faults", [{}, {"duplicate": 0.1}, CLIENT_KINDS, {"duplicate": 0.1, **CLIENT_KINDS}])
 def test_what_clients_note_is_true(faults: dict[str, float]) -> None:
-    for seed in range(3):
-        cluster, workload = lived(seed, faults=faults, loss=15)
-        judge(workload.history.operations, cluster.committed, mounted(), states={LEADER: cluster.mounted})
+    cluster, workload = lived(3, faults=faults, loss=15)
+    judge(workload.history.operations, cluster.committed, mounted(), states={LEADER: cluster.mounted})
 
 
 def test_a_batch_is_repeated_with_the_same_numbers_and_bytes() -> None:
@@ -92,7 +91,7 @@ def test_both_kinds_of_clients_are_there_and_those_of_the_closed_loop_ask_for_on
 
 
 def test_faults_of_clients_happen_and_are_counted() -> None:
-    cluster, workload = lived(faults=CLIENT_KINDS, loss=20, until=5_000)
+    cluster, workload = lived(faults=CLIENT_KINDS, loss=20, until=3_000)
     assert all(cluster.hits[kind] > 5 for kind in CLIENT_KINDS), cluster.hits
     assert {each.client for each in workload.history.operations} > {b"c1.1", b"c1.2"}
     assert endings(workload)[Ending.UNKNOWN] > 5

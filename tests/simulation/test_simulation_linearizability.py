@@ -14,7 +14,7 @@ from zraft.simulation.checkers.linearizability import Verdict
 from zraft.simulation.checkers.models import by_key
 from zraft.simulation.history import Ending, Kind, Operation
 
-HISTORIES = 100_000 if os.environ.get("ZRAFT_SOAK") else 3_000
+HISTORIES = 100_000 if os.environ.get("ZRAFT_SOAK") else 1_600
 
 LEGAL: dict[str, list[Act]] = {
     "nothing": [ok(1, 2, "get")],
@@ -174,14 +174,14 @@ def verdict_of(acts: list[Act]) -> Verdict:
 @pytest.mark.parametrize("machine", [kv.MACHINE, scroll.MACHINE])
 def test_long_histories_of_a_right_system_are_accepted(machine: str) -> None:
     random = Random(f"long histories of {machine}")
-    for _ in range(10):
+    for _ in range(3):
         assert judged(legal(random, 300, machine=machine, width=4, lost=0)) is Verdict.LEGAL
 
 
 @pytest.mark.parametrize("machine", [kv.MACHINE, scroll.MACHINE])
 def test_hints_find_the_way_through_what_was_lost(machine: str) -> None:
     random = Random(f"hints on {machine}")
-    for _ in range(10):
+    for _ in range(3):
         acts = legal(random, 300, machine=machine, width=4)
         happened = {act: (place, 0) for place, act in enumerate(acts) if act.ending in (Ending.OK, Ending.UNKNOWN)}
         places = {number: happened[act] for number, act in enumerate(sorted(acts)) if act in happened}

@@ -20,6 +20,7 @@ from zraft.simulation.plan import KINDS
 from zraft.simulation.recipe import NO_FAULTS, Recipe
 from zraft.simulation.run import run
 from zraft.simulation.shrink import Shrinker
+from zraft.simulation.violation import SENTENCES
 
 app = typer.Typer(add_completion=False)
 
@@ -113,7 +114,7 @@ def _as_data(summary: Summary, took_s: float, small: Recipe | None) -> dict[str,
         "virtual_ms": round(summary.virtual_ms),
         "took_s": round(took_s, 3),
         "hits": dict(sorted(summary.hits.items())),
-        "checked": dict(sorted(summary.checked.items())),
+        "checked": _in_order(summary.checked),
         "failures": [{**msgspec.to_builtins(report), "replay": recipe.line} for recipe, report in summary.failures],
         "smaller": None if small is None else small.line,
     }
@@ -132,13 +133,17 @@ def _print(summary: Summary, took_s: float, small: Recipe | None) -> None:
     )
     undecided = f"; {summary.undecided:,} keys were too much for the second" if summary.undecided else ""
     print(f"{summary.operations:,} operations, {summary.judged:,} judged by both checkers{undecided}")
-    _print_counts("faults", summary.hits)
-    _print_counts("checked", summary.checked)
+    _print_counts("faults", dict(sorted(summary.hits.items())))
+    _print_counts("checked", _in_order(summary.checked))
 
 
-def _print_counts(title: str, counts: Counter[str]) -> None:
+def _in_order(checked: Counter[str]) -> dict[str, int]:
+    return {id: checked[id] for id in SENTENCES if checked[id]}
+
+
+def _print_counts(title: str, counts: dict[str, int]) -> None:
     """Print what happened how often, a few to a line."""
-    words = [f"{name} {count:,}" for name, count in sorted(counts.items())]
+    words = [f"{name} {count:,}" for name, count in counts.items()]
     lines = [""]
     for word in words:
         if lines[-1] and len(lines[-1]) + len(word) > 100:  # noqa: PLR2004 - as wide as a terminal is read

@@ -6,6 +6,7 @@ ended, and things must be done in time. Then the checkers judge what clients wer
 
 import os
 import traceback
+from collections import Counter
 
 from zraft.machines.machine import StateMachine
 from zraft.raft.invariants import Broken
@@ -16,7 +17,7 @@ from zraft.simulation.cluster import Simulation
 from zraft.simulation.liveness import Liveness
 from zraft.simulation.plan import Plan
 from zraft.simulation.report import Report
-from zraft.simulation.violation import Violation
+from zraft.simulation.violation import SENTENCES, Violation
 
 
 def run(plan: Plan) -> Report:
@@ -40,7 +41,7 @@ def run(plan: Plan) -> Report:
         virtual_ms=cluster.now,
         trace=cluster.timeline.trace,
         hits=dict(sorted(cluster.hits.items())),
-        checked=dict(sorted(cluster.witness.checked.items())),
+        checked=_checked(cluster, judgement),
         operations=len(workload.history.operations),
         judged=judgement.both if judgement else 0,
         undecided=judgement.undecided if judgement else 0,
@@ -75,6 +76,14 @@ def _judge(cluster: Simulation, workload: Workload) -> Judgement:
         process.id: process.mounted for process in cluster.running() if process.machines.index == len(cluster.committed)
     }
     return judge(workload.history.operations, cluster.committed, cluster.mount(), states=states)
+
+
+def _checked(cluster: Simulation, judgement: Judgement | None) -> dict[str, int]:
+    """Return how often each invariant was checked, in their order."""
+    counts = Counter(cluster.witness.checked)
+    if judgement is not None:
+        counts.update(C1=judgement.operations, C2=judgement.both, C3=judgement.tokens)
+    return {id: counts[id] for id in SENTENCES if counts[id]}
 
 
 def _place(error: Exception) -> str:

@@ -66,10 +66,11 @@ def judge(
     witness = Witness(operations, log, machines)
     witness.check()
     calls = by_key(operations, witness.places)
-    verdicts = {key: linearizability.judge(each) for key, each in calls.items()}
-    for (machine, key), verdict in verdicts.items():
+    verdicts = {}
+    for (machine, key), each in calls.items():
+        verdicts[machine, key] = verdict = linearizability.judge(each)
         if verdict is Verdict.ILLEGAL:
-            found = shown(linearizability.culprit(calls[machine, key]).operation)
+            found = shown(linearizability.culprit(each).operation)
             raise Violation("C2", f"on {key!r} of {machine} there is no order from this on: {found}")
     legal = [key for key, verdict in verdicts.items() if verdict is Verdict.LEGAL]
     return Judgement(

@@ -21,6 +21,7 @@ import msgspec
 from zraft.simulation.checkers.models import ENDLESS, Call, State
 
 STEPS_MAX = 2_000_000
+CULPRIT_STEPS_MAX = 50_000
 
 
 class Verdict(Enum):
@@ -79,13 +80,14 @@ def judge(calls: Sequence[Call], *, steps_max: int = STEPS_MAX) -> Verdict:
 def culprit(calls: Sequence[Call]) -> Call:
     """Return the operation with whose return a history turns illegal: until then there was an order.
 
-    What has become illegal stays so, whatever comes after it; so this takes a search for each halving.
+    What has become illegal stays so, whatever comes after it; so this takes a search for each halving. A search that would take
+    long is passed over, and the answer is then a later operation.
     """
     ended = sorted((call for call in calls if call.returned != ENDLESS), key=lambda call: call.returned)
     low, high = 0, len(ended) - 1
     while low < high:
         middle = (low + high) // 2
-        if judge(_until(calls, ended[middle].returned)) is Verdict.ILLEGAL:
+        if judge(_until(calls, ended[middle].returned), steps_max=CULPRIT_STEPS_MAX) is Verdict.ILLEGAL:
             high = middle
         else:
             low = middle + 1

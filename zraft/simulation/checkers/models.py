@@ -6,7 +6,6 @@ for one key alone, since a history is linearizable if it is so key by key (Herli
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -86,18 +85,21 @@ def _answer(operation: Operation) -> bytes | None:
 
 def _revisions(operations: Iterable[Operation]) -> dict[int, bytes]:
     """Return which value each revision put, as far as anybody was told: values are unique."""
-    found: dict[int, bytes] = {}
-    for each in operations:
-        if each.machine == kv.MACHINE and each.is_ok and each.answer[0] == Answer.DONE:
-            with suppress(msgspec.MsgspecError):  # It is no answer, and has no place in any order.
-                revision, value = _put_by(each)
-                if revision is not None and value is not None:
-                    found[revision] = value
-    return found
+    told = [each for each in operations if each.machine == kv.MACHINE and each.is_ok and each.answer[0] == Answer.DONE]
+    return {revision: value for each in told for revision, value in _put_by(each)}
 
 
-def _put_by(operation: Operation) -> tuple[int | None, bytes | None]:
-    """Return a revision and the value that it put, as an answer has them."""
+def _put_by(operation: Operation) -> list[tuple[int, bytes]]:
+    """Return the revision that an answer speaks of and the value that it put, if it speaks of one."""
+    try:
+        revision, value = _revision_in(operation)
+    except msgspec.MsgspecError:
+        return []  # It is no answer, and has no place in any order.
+    return [] if revision is None or value is None else [(revision, value)]
+
+
+def _revision_in(operation: Operation) -> tuple[int | None, bytes | None]:
+    """Return a revision and the value that it put, as far as an answer has them."""
     if operation.kind is not Kind.WRITE:
         entry = kv.decode_entry(operation.answer[1:])
         return (None, None) if entry is None else (entry.mod_revision, entry.value)
