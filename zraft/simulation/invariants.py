@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from zraft.machines.sessions import Result
 from zraft.raft import invariants as core
 from zraft.raft.leader import Leader
+from zraft.raft.membership import decode
 from zraft.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
@@ -314,10 +315,15 @@ class Witness:
     def _check_durable_quorum(self, process: "Process", entries: list[Entry]) -> None:
         self.checked["I6"] += 1
         current = process.raft.memberships.current
-        for voters in (current.voters, current.outgoing):
-            disks = [self.durables.get((voter, current.disk_ids.get(voter, ""))) for voter in voters]
-            needed = len(voters) // 2 + 1 if voters else 0
+        halves = [current.voters, current.outgoing]
+        disk_ids = dict(current.disk_ids)
+        for brought in (decode(entry.data) for entry in entries if entry.kind == EntryKind.MEMBERSHIP):
+            if brought.outgoing:  # It was in force, and may have been left in the very step that committed it.
+                halves += [brought.voters, brought.outgoing]
+                disk_ids = {**brought.disk_ids, **disk_ids}
+        for voters in filter(None, halves):
+            disks = [self.durables.get((voter, disk_ids.get(voter, ""))) for voter in voters]
             for entry in entries:
                 holders = sum(disk is not None and disk.holds(entry) for disk in disks)
-                if holders < needed:
+                if holders <= len(voters) // 2:
                     raise Violation("I6", f"{process.id} commits {entry.id}, durable at {holders} of {voters}")
