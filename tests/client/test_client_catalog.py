@@ -53,7 +53,11 @@ def test_each_call_returns_what_it_promises(cluster: FakeCluster, connect: Conne
     assert catalog.partition.get((topic.uuid, 0)) == catalog.partition.get(partition.uuid) == changed
     assert catalog.producer.get((broker.uuid, 5)) == catalog.producer.get(producer.uuid)
     assert catalog.partition.delete(partition.uuid) == changed
-    assert catalog.partition.delete(("orders", 0)) is None
+    for act in (catalog.partition.delete, catalog.partition.change):
+        with pytest.raises(
+            NotFound, match="partition 0 of topic orders: no such partition; zraft catalog partition list"
+        ):
+            act(("orders", 0), **({"leader": 1} if act == catalog.partition.change else {}))  # type: ignore[operator]
     assert catalog.partition.get(("orders", 0)) is None
 
 
@@ -151,10 +155,18 @@ def test_what_can_never_succeed_is_refused_before_it_is_sent(cluster: FakeCluste
         ("names what changes", lambda: catalog.broker.change(1)),
         ("the name of a topic is", lambda: catalog.topic.register("a b")),
         ("replicas names 1 more than once", lambda: catalog.partition.register("t", 0, [1, 1])),
-        ("not what the catalog takes", lambda: catalog.topic.register(5)),  # type: ignore[arg-type]
+        ("Expected `str`, got `int` - at `name`$", lambda: catalog.topic.register(5)),  # type: ignore[arg-type]
         ("not what the catalog takes", lambda: catalog.topic.get("\udcff")),
-        ("not what the catalog takes", lambda: catalog.broker.get(1 << 70)),
-        ("not what the catalog takes", lambda: catalog.partition.get(("t", "0"))),  # type: ignore[arg-type]
+        ("broker is out of range: a number of more than 63 bits", lambda: catalog.broker.get(1 << 70)),
+        ("broker_id is out of range", lambda: catalog.broker.register(1 << 70, "h", 1)),
+        ("broker_id is 1099511627776; it must be 0 to", lambda: catalog.broker.register(1 << 40, "h", 1)),
+        ("isr is out of range", lambda: catalog.partition.change(("t", 0), isr=[1, 1 << 70])),
+        ("partition is out of range", lambda: catalog.partition.get(("t", -(1 << 70)))),
+        ("since is out of range", lambda: catalog.fetch(1 << 70)),
+        ("since_ms is out of range", lambda: catalog.events(1 << 70)),
+        ("got `str` - at `key.partition.1`$", lambda: catalog.partition.get(("t", "0"))),  # type: ignore[arg-type]
+        ("got `str` - at `isr.1`$", lambda: catalog.partition.change(("t", 0), isr=[1, "2"])),  # type: ignore[list-item]
+        ("got `int` - at `host`$", lambda: catalog.broker.register(1, 5, 1)),  # type: ignore[arg-type]
         ("not what the catalog takes", lambda: catalog.broker.delete(object())),  # type: ignore[arg-type]
         ("not what the catalog takes", lambda: catalog.fetch("1")),  # type: ignore[arg-type]
     ]

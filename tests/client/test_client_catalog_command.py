@@ -173,8 +173,11 @@ def test_producer_every_verb(shell: Shell) -> None:
     assert shell.json("producer change 1 5") == producer | {"broker_epoch": 1}
     assert len(shell.json("producer list")) == len(shell.json("producer list --broker 1")) == 1
     assert shell.run("producer list").splitlines()[1].split() == ["5", "1", "1", uuid]
-    shell.run("producer list --broker 2", code=2)
-    assert "broker 2: no such broker" in shell.said
+    for flag in ("--broker", "--broker-id", "--broker-uuid"):
+        shell.run(f"producer list {flag} 2", code=1)
+        assert shell.said == "broker 2: no such broker; zraft catalog broker list shows those that there are"
+    shell.run("partition list --topic nope", code=1)
+    assert shell.said == "topic nope: no such topic; zraft catalog topic list shows those that there are"
     assert shell.json("producer delete --broker-id 1 --producer-id 5")["broker_epoch"] == 1
 
 

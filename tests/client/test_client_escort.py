@@ -115,7 +115,9 @@ def test_a_history_that_goes_on_while_it_is_read_has_no_gap(
     assert steps == list(range(8, 13)), "rows 2 to 4 had been read, and 5 to 7 were forgotten by then"
 
 
-@pytest.mark.parametrize(("x", "says"), [("north", "not a number"), (0.0001, "three decimals"), (2e6, "off the plane")])
+@pytest.mark.parametrize(
+    ("x", "says"), [("north", "not a number"), ("0.0001", "three decimals"), (2e6, "off the plane")]
+)
 def test_what_is_no_place_is_refused_before_anything_is_sent(
     cluster: FakeCluster, client: Client, x: Number, says: str
 ) -> None:

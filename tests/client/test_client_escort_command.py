@@ -86,7 +86,7 @@ def test_move_takes_numbers_as_people_write_them(shell: Shell) -> None:
     assert shell.run("move -1 -0.5") == "step 2: leader n1 at [0, 1.5]\n"
     assert shell.run("move -- -1 0") == "step 3: leader n1 at [-1, 1.5]\n"
     row = {"step": 4, "term": 1, "leader": "n1", "move": [-0.001, 10], "leader_position": [-1.001, 11.5]}
-    assert shell.json("move -.001 1e1") == row
+    assert shell.json("move -.001 10") == row
 
 
 @pytest.mark.parametrize(

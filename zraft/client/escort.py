@@ -75,8 +75,8 @@ Steps = list[Step]
 class EscortClient:
     """The escort; `Client.escort` is the one to use.
 
-    Coordinates are numbers, or text, of at most three decimals, up to a million either way. Each call has a twin that starts
-    with ``submit_``, which returns a future at once.
+    Coordinates are numbers, or text, of at most three decimals, up to a million either way; a float is rounded to that. Each call
+    has a twin that starts with ``submit_``, which returns a future at once.
 
     Every call raises `zraft.errors.InvalidRequest` for what can never be, `Unavailable` when nothing happened, and, `move`
     and `march` alone, `OutcomeUnknown` and `SessionExpired`. A future holds them, but for an InvalidRequest that is seen

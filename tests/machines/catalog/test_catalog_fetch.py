@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from zraft.client.calls import Again
 from zraft.client.catalog.metadata import Metadata, Pages, apply_delta
-from zraft.errors import InvalidRequest
+from zraft.errors import InvalidRequest, NotFound
 from zraft.machines.catalog import commands, ledger
 from zraft.machines.catalog.commands import BrokerKey, Fetch, Page, TopicKey
 from zraft.machines.catalog.records import Deleted, Kind
@@ -130,7 +130,7 @@ def test_a_delta_has_what_changed_and_what_was_deleted_and_no_more() -> None:
 
 
 def test_a_fetch_since_a_revision_that_never_was_is_refused() -> None:
-    for fetch, revision in ((Fetch(12), 12), (Fetch(0, 12), 12), (Fetch(-1), 0), (Fetch(3, -1), 3)):
+    for fetch, revision in ((Fetch(12), 12), (Fetch(0, 12), 12), (Fetch(-1), -1), (Fetch(3, -1), -1)):
         with pytest.raises(InvalidRequest, match=f"revision {revision} is not one that was: the catalog is at 11"):
             filled().catalog.query(commands.encode(fetch))
 
@@ -187,12 +187,14 @@ def test_one_kind_and_one_owner_can_be_fetched_alone() -> None:
     assert [partition.replicas for partition in by_name] == [(2,)]
     of_broker = book.fetch(owner=BrokerKey(1))
     assert (len(of_broker.producers), len(of_broker.registration_changes), of_broker.brokers) == (1, 1, [])
-    with pytest.raises(InvalidRequest, match="topic x: no such topic"):
+    with pytest.raises(NotFound, match="topic x: no such topic; zraft catalog topic list shows"):
         book.fetch(owner=TopicKey("x"))
 
 
 def page(book: Book, fetch: Fetch) -> Page:
-    return commands.decode_page(book.catalog.query(commands.encode(fetch)))
+    found = commands.decode_page(book.catalog.query(commands.encode(fetch)))
+    assert found is not None
+    return found
 
 
 def test_a_page_never_cuts_a_revision_in_two() -> None:

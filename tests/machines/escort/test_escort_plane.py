@@ -16,7 +16,18 @@ COORDINATES = st.integers(-LIMIT, LIMIT)
 
 @pytest.mark.parametrize(
     ("number", "thousandths"),
-    [(100, 100_000), (-0.5, -500), ("0.1", 100), ("-1e1", -10_000), (Decimal("1.001"), 1_001), (1e6, LIMIT), ("-0", 0)],
+    [
+        (100, 100_000),
+        (-0.5, -500),
+        ("0.1", 100),
+        ("+.5", 500),
+        ("2.", 2_000),
+        (Decimal("1.001"), 1_001),
+        (1e6, LIMIT),
+        ("-0", 0),
+    ]
+    # A float that was reckoned is rounded: 0.1 + 0.2 is meant to be 0.3.
+    + [(0.1 + 0.2, 300), (0.0004, 0), (-0.0006, -1), (1e-300, 0), (1 / 3, 333)],
 )
 def test_a_number_is_what_was_written(number: Number, thousandths: int) -> None:
     assert plane.vector(number, 0) == (thousandths, 0)
@@ -28,13 +39,17 @@ def test_a_number_is_what_was_written(number: Number, thousandths: int) -> None:
     [
         ("north", "not a number"),
         (True, "not a number"),
-        ("nan", "off the plane"),
-        ("inf", "off the plane"),
-        ("sNaN", "off the plane"),
-        ("1e999999", "off the plane"),
+        *(
+            (text, "not a number")
+            for text in ("nan", "inf", "sNaN", "1e1", "1e999999", "1e-999999", "1_000", " 1", "1\n")
+        ),
+        *((text, "not a number") for text in ("١", "１", "²", "", ".", "-", "+-1", "0x1")),
+        (float("nan"), "off the plane"),
+        (float("inf"), "off the plane"),
+        (Decimal("sNaN"), "off the plane"),
         (1_000_000.001, "off the plane"),
-        (0.0005, "more than three decimals"),
-        ("1e-999999", "more than three decimals"),
+        ("0.0005", "more than three decimals"),
+        (Decimal("0.0005"), "more than three decimals"),
         ("1.00000000000000000000000000000000001", "more than three decimals"),
     ],
 )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from zraft.cli.catalog import show
+from zraft.cli.catalog import asking, show
 from zraft.cli.catalog.keys import BrokerId, BrokerWord, Uuid, broker_key
 from zraft.cli.find import find_config
 from zraft.cli.options import AsJson, ConfigFile, Timeout
@@ -55,19 +55,13 @@ def get(
 ) -> None:
     """Print a broker; exit code 1 when there is none."""
     key = broker_key(broker, broker_id, uuid)
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        record = client.catalog.broker.get(key.broker)
-    if record is None:
-        raise show.missing(key)
-    show.record(record, as_json=as_json)
+    asking.one(key, lambda catalog: catalog.broker.get(key.broker), config_file, timeout, as_json)
 
 
 @app.command("list")
 def list_brokers(config_file: ConfigFile = None, timeout: Timeout = 5.0, as_json: AsJson = False) -> None:
     """Print all brokers, in the order of their numbers."""
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        records = client.catalog.broker.list()
-    show.records(records, as_json=as_json)
+    asking.many(lambda catalog: catalog.broker.list(), None, config_file, timeout, as_json)
 
 
 @app.command()
@@ -90,11 +84,15 @@ def change(
     The change itself is kept too: zraft catalog fetch shows it.
     """
     key = broker_key(broker, broker_id, uuid)
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        record = client.catalog.broker.change(
+    asking.one(
+        key,
+        lambda catalog: catalog.broker.change(
             key.broker, host=host, port=port, security_protocol=security_protocol, rack_id=rack_id, status=status
-        )
-    show.record(record, as_json=as_json)
+        ),
+        config_file,
+        timeout,
+        as_json,
+    )
 
 
 @app.command()
@@ -109,8 +107,4 @@ def delete(
 ) -> None:
     """Remove a broker and print it as it was; refused while partitions or producers refer to it."""
     key = broker_key(broker, broker_id, uuid)
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        record = client.catalog.broker.delete(key.broker)
-    if record is None:
-        raise show.missing(key)
-    show.record(record, as_json=as_json)
+    asking.one(key, lambda catalog: catalog.broker.delete(key.broker), config_file, timeout, as_json)

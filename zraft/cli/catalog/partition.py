@@ -4,11 +4,13 @@ from typing import Annotated
 
 import typer
 
-from zraft.cli.catalog import show
+from zraft.cli.catalog import asking, show
 from zraft.cli.catalog.keys import PartitionId, PartitionWords, Topic, Uuid, ids, partition_key
 from zraft.cli.find import find_config
 from zraft.cli.options import AsJson, ConfigFile, Timeout
+from zraft.client.catalog import CatalogClient
 from zraft.client.client import Client
+from zraft.machines.catalog.records import Partition
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -74,11 +76,7 @@ def get(
 ) -> None:
     """Print a partition; exit code 1 when there is none."""
     key = partition_key(partition, topic, partition_id, uuid)
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        record = client.catalog.partition.get(key.partition)
-    if record is None:
-        raise show.missing(key)
-    show.record(record, as_json=as_json)
+    asking.one(key, lambda catalog: catalog.partition.get(key.partition), config_file, timeout, as_json)
 
 
 @app.command("list")
@@ -92,15 +90,17 @@ def list_partitions(
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Print all partitions, or some."""
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        records = client.catalog.partition.list(topic)
-        names = {} if as_json else show.owners([], client.catalog.topic.list())
-    if broker_id is not None:
-        records = [
-            each for each in records if broker_id in (*each.replicas, *each.removing_replicas, *each.adding_replicas)
-        ]
-    show.records(records, as_json=as_json, names=names)
+    """Print all partitions, or some; exit code 1 when there is no such topic."""
+
+    def wanted(each: Partition) -> bool:
+        return broker_id is None or broker_id in (*each.replicas, *each.removing_replicas, *each.adding_replicas)
+
+    def owners(catalog: CatalogClient) -> show.Names:
+        return show.owners([], catalog.topic.list())
+
+    asking.many(
+        lambda catalog: list(filter(wanted, catalog.partition.list(topic))), owners, config_file, timeout, as_json
+    )
 
 
 @app.command()
@@ -124,16 +124,20 @@ def change(
     A leader that is not named stays. An empty list is written as ''. Exit code 1 when there is no such partition.
     """
     key = partition_key(partition, topic, partition_id, uuid)
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        record = client.catalog.partition.change(
+    asking.one(
+        key,
+        lambda catalog: catalog.partition.change(
             key.partition,
             replicas=ids("--replicas", replicas),
             isr=ids("--isr", isr),
             removing_replicas=ids("--removing-replicas", removing),
             adding_replicas=ids("--adding-replicas", adding),
             leader=leader,
-        )
-    show.record(record, as_json=as_json)
+        ),
+        config_file,
+        timeout,
+        as_json,
+    )
 
 
 @app.command()
@@ -149,8 +153,4 @@ def delete(
 ) -> None:
     """Remove a partition and print it as it was; exit code 1 when there is none."""
     key = partition_key(partition, topic, partition_id, uuid)
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        record = client.catalog.partition.delete(key.partition)
-    if record is None:
-        raise show.missing(key)
-    show.record(record, as_json=as_json)
+    asking.one(key, lambda catalog: catalog.partition.delete(key.partition), config_file, timeout, as_json)

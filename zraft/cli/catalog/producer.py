@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
-from zraft.cli.catalog import keys, show
+from zraft.cli.catalog import asking, keys, show
 from zraft.cli.catalog.keys import Broker, ProducerId, ProducerWords, Uuid, producer_key
 from zraft.cli.find import find_config
 from zraft.cli.options import AsJson, ConfigFile, Timeout
+from zraft.client.catalog import CatalogClient
 from zraft.client.client import Client
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -47,11 +48,7 @@ def get(
 ) -> None:
     """Print a producer; exit code 1 when there is none."""
     key = producer_key(producer, broker, producer_id, uuid)
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        record = client.catalog.producer.get(key.producer)
-    if record is None:
-        raise show.missing(key)
-    show.record(record, as_json=as_json)
+    asking.one(key, lambda catalog: catalog.producer.get(key.producer), config_file, timeout, as_json)
 
 
 @app.command("list")
@@ -62,11 +59,13 @@ def list_producers(
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Print all producers, or those of a broker."""
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        records = client.catalog.producer.list(None if broker is None else keys.broker(broker))
-        names = {} if as_json else show.owners(client.catalog.broker.list(), [])
-    show.records(records, as_json=as_json, names=names)
+    """Print all producers, or those of a broker; exit code 1 when there is no such broker."""
+    owner = None if broker is None else keys.broker(broker)
+
+    def owners(catalog: CatalogClient) -> show.Names:
+        return show.owners(catalog.broker.list(), [])
+
+    asking.many(lambda catalog: catalog.producer.list(owner), owners, config_file, timeout, as_json)
 
 
 @app.command()
@@ -82,9 +81,7 @@ def change(
 ) -> None:
     """Give a producer the epoch that its broker has by now, and print it; exit code 1 when there is none."""
     key = producer_key(producer, broker, producer_id, uuid)
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        record = client.catalog.producer.change(key.producer)
-    show.record(record, as_json=as_json)
+    asking.one(key, lambda catalog: catalog.producer.change(key.producer), config_file, timeout, as_json)
 
 
 @app.command()
@@ -100,8 +97,4 @@ def delete(
 ) -> None:
     """Remove a producer and print it as it was; exit code 1 when there is none."""
     key = producer_key(producer, broker, producer_id, uuid)
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        record = client.catalog.producer.delete(key.producer)
-    if record is None:
-        raise show.missing(key)
-    show.record(record, as_json=as_json)
+    asking.one(key, lambda catalog: catalog.producer.delete(key.producer), config_file, timeout, as_json)

@@ -8,8 +8,6 @@ from typing import Any
 import msgspec
 
 from zraft.client.catalog.metadata import Metadata
-from zraft.errors import NotFound
-from zraft.machines.catalog.commands import Key, kind_of, named
 from zraft.machines.catalog.records import Broker, Happened, Known, Record, Topic, plain
 from zraft.moments import iso
 from zraft.monitor.table import Line, grid
@@ -77,12 +75,6 @@ def happened(events: Sequence[Happened], *, as_json: bool) -> None:
                 grid(list(map(str.upper, names)), [Line(tuple(str(row[name]) for name in names)) for row in rows])
             )
         )
-
-
-def missing(key: Key) -> NotFound:
-    """Return the error for a record that is not there."""
-    kind = kind_of(key)
-    return NotFound(f"{named(key)}: no such {kind}; zraft catalog {kind} list shows those that there are")
 
 
 def sections(fetched: Metadata) -> Iterator[str]:

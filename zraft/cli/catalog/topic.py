@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from zraft.cli.catalog import show
+from zraft.cli.catalog import asking, show
 from zraft.cli.catalog.keys import TopicName, TopicWord, Uuid, topic_key
 from zraft.cli.find import find_config
 from zraft.cli.options import AsJson, ConfigFile, Timeout
@@ -44,19 +44,13 @@ def get(
 ) -> None:
     """Print a topic; exit code 1 when there is none."""
     key = topic_key(topic, name, uuid)
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        record = client.catalog.topic.get(key.topic)
-    if record is None:
-        raise show.missing(key)
-    show.record(record, as_json=as_json)
+    asking.one(key, lambda catalog: catalog.topic.get(key.topic), config_file, timeout, as_json)
 
 
 @app.command("list")
 def list_topics(config_file: ConfigFile = None, timeout: Timeout = 5.0, as_json: AsJson = False) -> None:
     """Print all topics, in the order of their names."""
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        records = client.catalog.topic.list()
-    show.records(records, as_json=as_json)
+    asking.many(lambda catalog: catalog.topic.list(), None, config_file, timeout, as_json)
 
 
 @app.command()
@@ -71,9 +65,7 @@ def change(
 ) -> None:
     """Give a topic another name and print it; its uuid and partitions stay. Exit code 1 when there is none."""
     key = topic_key(topic, None, uuid)
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        record = client.catalog.topic.change(key.topic, name)
-    show.record(record, as_json=as_json)
+    asking.one(key, lambda catalog: catalog.topic.change(key.topic, name), config_file, timeout, as_json)
 
 
 @app.command()
@@ -88,8 +80,4 @@ def delete(
 ) -> None:
     """Remove a topic and print it as it was; refused while it has partitions."""
     key = topic_key(topic, name, uuid)
-    with Client(find_config(config_file), timeout_s=timeout) as client:
-        record = client.catalog.topic.delete(key.topic)
-    if record is None:
-        raise show.missing(key)
-    show.record(record, as_json=as_json)
+    asking.one(key, lambda catalog: catalog.topic.delete(key.topic), config_file, timeout, as_json)

@@ -5,6 +5,7 @@ from typing import TypeVar
 import msgspec
 
 from zraft.client.calls import Again
+from zraft.client.catalog.absence import missing
 from zraft.errors import InvalidRequest
 from zraft.machines.catalog import commands
 from zraft.machines.catalog.commands import Fetch
@@ -79,6 +80,9 @@ class Pages:
     def read(self, result: bytes) -> Metadata | Again:
         """Take a page; return the whole, or the query for the next page."""
         page = commands.decode_page(result)
+        if page is None:
+            assert self._fetch.owner is not None, "only an owner can be missing"
+            raise missing(self._fetch.owner)
         if self._begun is None:
             self._begun = page.revision
         if not self._fetch.since and page.forgotten > self._begun:

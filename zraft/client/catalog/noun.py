@@ -1,5 +1,6 @@
 """What brokers, topics, partitions and producers have in common: get, list and delete, and how commands are sent."""
 
+import re
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -7,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from zraft.client.calls import Again
+from zraft.client.catalog.absence import missing
 from zraft.client.catalog.metadata import Pages
-from zraft.errors import InvalidRequest, NotFound
+from zraft.errors import InvalidRequest
 from zraft.machines.catalog import commands, rules
 from zraft.machines.catalog.commands import BrokerKey, Change, Command, Delete, Fetch, Get, Query, TopicKey
 from zraft.machines.catalog.records import Broker, Kind, Partition, Producer, Topic
@@ -60,31 +62,30 @@ class Noun(Generic[Named, Record]):
 
         return self._client.submit_query(commands.MACHINE, encoded(fetch), read)
 
-    def delete(self, name: Named) -> Record | None:
-        """Remove a record and return it; None when there was none.
+    def delete(self, name: Named) -> Record:
+        """Remove a record and return it as it was.
 
         Raises
         ------
+        NotFound
+            There is no such record.
         InvalidRequest
             Others refer to it: partitions to their topic and brokers, producers to their broker.
         """
         return self._client.wait(self.submit_delete(name))
 
-    def submit_delete(self, name: Named) -> "Future[Record | None]":
+    def submit_delete(self, name: Named) -> "Future[Record]":
         """Do what `delete` does, without waiting."""
-        return self._send(Delete(type(self)._key(name)))
+        return self._send_change(Delete(type(self)._key(name)))
 
     def _send(self, command: Command) -> "Future[Any]":
         return self._client.submit_command(commands.MACHINE, encoded(command), commands.decode_record)
 
-    def _send_change(self, command: Change) -> "Future[Record]":
+    def _send_change(self, command: Change | Delete) -> "Future[Record]":
         def read(result: bytes) -> Any:
             record = commands.decode_record(result)
             if record is None:
-                what = commands.named(command.key)
-                raise NotFound(
-                    f"{what}: no such {self._kind}; zraft catalog {self._kind} list shows those that there are"
-                )
+                raise missing(command.key)
             return record
 
         return self._client.submit_command(commands.MACHINE, encoded(command), read)
@@ -92,6 +93,7 @@ class Noun(Generic[Named, Record]):
 
 def encoded(request: Command | Query) -> bytes:
     """Return a request as bytes; raise InvalidRequest for what the catalog would refuse whatever is in it."""
+    _check_numbers(request)
     try:
         encoded = commands.encode(request)
         if isinstance(request, Query):
@@ -99,5 +101,39 @@ def encoded(request: Command | Query) -> bytes:
         else:
             rules.check(commands.decode_command(encoded))
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
-        raise InvalidRequest(f"not what the catalog takes: {error}") from error
+        raise InvalidRequest(f"not what the catalog takes: {_by_names(request, str(error))}") from error
     return encoded
+
+
+def _check_numbers(request: Any, name: str = "") -> None:
+    """Refuse numbers that no message can hold, by the name of their field."""
+    if isinstance(request, int) and not -(1 << 63) <= request < 1 << 63:
+        raise InvalidRequest(f"{name} is out of range: a number of more than 63 bits names nothing in any catalog")
+    if isinstance(request, msgspec.Struct):
+        for field in request.__struct_fields__:
+            _check_numbers(getattr(request, field), field)
+    elif isinstance(request, tuple):
+        for each in request:
+            _check_numbers(each, name)
+
+
+def _by_names(request: Any, text: str) -> str:
+    """Return a complaint of msgspec's with the names of fields in the place of their positions in the message."""
+    return _PATH.sub(lambda found: f"`{_path(request, [int(each) for each in _STEP.findall(found[0])])}`", text)
+
+
+def _path(value: Any, steps: list[int]) -> str:
+    names = []
+    for step in steps:
+        if isinstance(value, msgspec.Struct):
+            field = value.__struct_fields__[step - 1]  # In the message, the tag comes first.
+            names.append(field)
+            value = getattr(value, field)
+        else:
+            names.append(str(step))
+            value = value[step] if isinstance(value, tuple | list) and step < len(value) else None
+    return ".".join(names)
+
+
+_PATH = re.compile(r"`\$((?:\[\d+\])+)`")
+_STEP = re.compile(r"\[(\d+)\]")

@@ -5,7 +5,7 @@ register, any        the record, whether it is new or not
 change, any          the record afterwards, or nil when there is none
 delete               the record that was, or nil when there is none
 get                  the record, or nil
-fetch                a `Page`
+fetch                a `Page`, or nil when there is no such owner
 events               an `EventsPage`
 ===================  ==========================================================
 
@@ -205,7 +205,7 @@ decode_command = msgspec.msgpack.Decoder(Command).decode
 decode_query = msgspec.msgpack.Decoder(Query).decode
 decode_record = msgspec.msgpack.Decoder(Record | None).decode
 decode_events = msgspec.msgpack.Decoder(EventsPage).decode
-decode_page = msgspec.msgpack.Decoder(Page).decode
+decode_page = msgspec.msgpack.Decoder(Page | None).decode
 
 _TEXT_SHOWN_MAX = 64
 _LIST_SHOWN_MAX = 8

@@ -277,17 +277,21 @@ class Catalog:
         assert type(decoded) is Fetch, "a query that the decoder knows and the catalog does not"
         return _encode(self._page(decoded))
 
-    def _page(self, fetch: Fetch) -> commands.Page:
+    def _page(self, fetch: Fetch) -> commands.Page | None:
         ledger = self._ledger
         after = max(fetch.since, fetch.after)
-        if min(fetch.since, fetch.after) < 0 or after > ledger.revision:
-            raise InvalidRequest(f"revision {after} is not one that was: the catalog is at {ledger.revision}")
+        for revision in (fetch.since, fetch.after):
+            if not 0 <= revision <= ledger.revision:
+                raise InvalidRequest(f"revision {revision} is not one that was: the catalog is at {ledger.revision}")
         if 0 < fetch.since < ledger.forgotten:
             raise InvalidRequest(
                 f"revision {fetch.since} is too old: deletions up to revision {ledger.forgotten} are forgotten; "
                 "fetch everything, and go on from there"
             )
-        owner = None if fetch.owner is None else self._referred(fetch.owner).uuid
+        found = None if fetch.owner is None else self._find(fetch.owner)
+        if fetch.owner is not None and found is None:
+            return None
+        owner = None if found is None else found.uuid
         kind = fetch.kind
 
         def wanted(record: Record) -> bool:

@@ -1,5 +1,6 @@
 """The plane that the escort moves over: integer arithmetic, and nothing else."""
 
+import re
 from decimal import Decimal, InvalidOperation
 from math import isqrt
 
@@ -20,6 +21,8 @@ Number = int | float | str | Decimal
 """A coordinate as people give it, in units."""
 
 _FINEST = Decimal(1) / SCALE
+_PLAIN = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
+"""A number as text: digits of ASCII, and nothing that Python alone takes for one."""
 
 
 def add(one: Vector, other: Vector) -> Vector:
@@ -76,13 +79,21 @@ def shown(vector: Vector) -> str:
 
 
 def _thousandths(number: Number) -> int:
+    if isinstance(number, str) and not _PLAIN.fullmatch(number):
+        raise _no_number(number)
     try:
         value = Decimal(str(number))
     except InvalidOperation as error:
-        raise InvalidRequest(f"{number!r} is not a number; coordinates are numbers like 100 or -0.5") from error
+        raise _no_number(number) from error
     if not value.is_finite() or value.copy_abs() > LIMIT // SCALE:
         raise InvalidRequest(f"{number} is off the plane; coordinates reach to {LIMIT // SCALE:,} either way")
     rounded = value.quantize(_FINEST)
-    if rounded != value:
+    if rounded != value and not isinstance(
+        number, float
+    ):  # What was reckoned is seldom exact; what was written is meant.
         raise InvalidRequest(f"{number} has more than three decimals; {rounded} is as fine as it gets")
     return int(rounded * SCALE)
+
+
+def _no_number(number: Number) -> InvalidRequest:
+    return InvalidRequest(f"{number!r} is not a number; coordinates are numbers like 100 or -0.5")
