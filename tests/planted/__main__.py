@@ -3,6 +3,7 @@
     scripts/planted                              all of them
     scripts/planted no_noop vote_given_twice     these
     scripts/planted --sample 6                   as many, others every day
+    scripts/planted --expected                   by the checks alone that are expected to
     scripts/planted --check simulator            by this check alone, whatever is expected
 
 A bug is found by the first check that fails, those first that are expected to. Prints of each: the bug, who found it,
@@ -13,6 +14,7 @@ not found, or when a check fails without any bug.
 import argparse
 import datetime
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -71,9 +73,11 @@ def chosen(bugs: list[Bug], names: list[str], sample: int | None) -> list[Bug]:
     return [bugs[(first + number) % len(bugs)] for number in range(min(sample, len(bugs)))]
 
 
-def order(bug: Bug, check: str | None) -> list[str]:
+def order(bug: Bug, check: str | None, *, expected: bool) -> list[str]:
     """Return the checks to try: what is expected to find it first, then by cost."""
-    return [check] if check else [*bug.checks, *(name for name in CHECKS if name not in bug.checks)]
+    if check:
+        return [check]
+    return [*bug.checks, *(name for name in CHECKS if name not in bug.checks and not expected)]
 
 
 def told(bug: Bug, verdicts: list[Verdict]) -> list[str]:
@@ -96,21 +100,32 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--sample", type=int)
     parser.add_argument("--check", choices=list(CHECKS))
+    parser.add_argument("--expected", action="store_true")
     parser.add_argument("--no-sound", action="store_true", help="do not run the checks without a bug first")
     args = parser.parse_args()
     bugs = chosen(all_bugs(), args.names, args.sample)
-    needed = [name for name in CHECKS if any(name in order(bug, args.check)[:1] for bug in bugs)]
+    orders = [order(bug, args.check, expected=args.expected) for bug in bugs]
+    needed = [name for name in CHECKS if any(name == names[0] for names in orders)]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with ThreadPoolExecutor(args.jobs) as pool:
-        sound = list(pool.map(try_sound, [] if args.no_sound else needed))
-        broken = [verdict for verdict in sound if verdict.finding]
-        for verdict in broken:
-            print(f"{verdict.check} fails without any bug: {verdict.finding}", flush=True)
-        if broken:
-            return 1
-        missed = 0
-        for bug, verdicts in zip(bugs, pool.map(lambda bug: hunt(bug, order(bug, args.check)), bugs), strict=True):
-            print("\n".join(told(bug, verdicts)), flush=True)
-            missed += verdicts[-1].finding is None
+        try:
+            return campaign(pool, bugs, orders, [] if args.no_sound else needed)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            planted_checks.end_all()
+
+
+def campaign(pool: ThreadPoolExecutor, bugs: list[Bug], orders: list[list[str]], needed: list[str]) -> int:
+    """Try the checks that are `needed` without a bug, then plant bug after bug; return the exit code."""
+    broken = [verdict for verdict in pool.map(try_sound, needed) if verdict.finding]
+    for verdict in broken:
+        print(f"{verdict.check} fails without any bug: {verdict.finding}", flush=True)
+    if broken:
+        return 1
+    missed = 0
+    for bug, verdicts in zip(bugs, pool.map(hunt, bugs, orders), strict=True):
+        print("\n".join(told(bug, verdicts)), flush=True)
+        missed += verdicts[-1].finding is None
     print(f"{len(bugs)} planted, {len(bugs) - missed} found")
     return 1 if missed else 0
 

@@ -58,7 +58,7 @@ class Check(NamedTuple):
 
 
 def _pytest(*arguments: str) -> list[str]:
-    options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", f"--timeout={TEST_S}"]
+    options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", f"--timeout={TEST_S}", "--hypothesis-profile=planted"]
     return [sys.executable, "-m", "pytest", *options, *arguments]
 
 
@@ -92,6 +92,8 @@ CHECKS = {
     "simulator": Check([sys.executable, "tests/planted/planted_simulator.py", str(BUDGET_S)], _failed_seed),
 }
 """By name, in the order of what they cost."""
+_running: set[int] = set()
+"""Process groups of checks."""
 
 
 def run(name: str, tree: Path) -> Verdict:
@@ -119,11 +121,19 @@ def _output(check: Check, tree: Path) -> tuple[str, int, float]:
         )
         alarm = threading.Timer(WALL_S, os.killpg, (process.pid, signal.SIGKILL))
         alarm.start()
+        _running.add(process.pid)
         _, status, used = os.wait4(process.pid, 0)
+        _running.remove(process.pid)
         alarm.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
         printed.seek(0)
         return printed.read(), process.returncode, used.ru_utime + used.ru_stime
+
+
+def end_all() -> None:
+    """End the checks that run."""
+    for pid in list(_running):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _trouble(output: str, code: int) -> str:

@@ -9,7 +9,7 @@ SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
 
 
 def test_there_are_scenarios() -> None:
-    assert len(SCENARIOS) >= 25
+    assert len(SCENARIOS) >= 80
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
