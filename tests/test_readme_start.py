@@ -13,6 +13,7 @@ from test_readme import blocks, environment
 
 PROVEN = (
     "cluster partition",
+    "cluster add 2",
     "zraft cluster up --nodes 5",
     "zraft monitor",
     "kv put greeting",
@@ -123,5 +124,28 @@ def test_a_network_that_breaks(place: Path) -> None:
             ["sh", "-c", show], cwd=place, env=terminal, capture_output=True, text=True, timeout=WAIT_S, check=True
         )
         assert shown.stdout == "blue"
+    finally:
+        subprocess.run(["sh", "-c", "zraft cluster down"], cwd=place, env=terminal, timeout=WAIT_S, check=True)
+
+
+@pytest.mark.processes
+def test_a_cluster_grows_and_shrinks(place: Path) -> None:
+    (example,) = [block for block in blocks("sh") if "cluster add 2" in block]
+    terminal = environment(place)
+    subprocess.run(
+        ["sh", "-c", "zraft cluster up --nodes 3 --detach"], cwd=place, env=terminal, timeout=WAIT_S, check=True
+    )
+    try:
+        for line in example.splitlines():
+            done = subprocess.run(
+                ["sh", "-c", line], cwd=place, env=terminal, capture_output=True, text=True, timeout=90, check=False
+            )
+            assert done.returncode == 0, (line, done)
+        shown = subprocess.run(
+            ["sh", "-c", "zraft member list"], cwd=place, env=terminal, capture_output=True, text=True, check=True
+        )
+        assert [line.split()[:2] for line in shown.stdout.splitlines()[1:]] == [
+            [n, "voter"] for n in ("n2", "n3", "n5")
+        ]
     finally:
         subprocess.run(["sh", "-c", "zraft cluster down"], cwd=place, env=terminal, timeout=WAIT_S, check=True)

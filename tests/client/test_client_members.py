@@ -8,6 +8,7 @@ import pytest
 from fake_cluster import SERVE, SWALLOW, FakeCluster, FakeNode
 
 from zraft import requests
+from zraft.client import wire
 from zraft.client.client import Client
 from zraft.config import Node
 from zraft.errors import InvalidRequest, OutcomeUnknown, Unavailable
@@ -154,6 +155,35 @@ def test_a_leader_that_joined_later_is_asked_about_the_membership(grown: FakeClu
     Script(grown, DONE)
     client = Client(old(grown))
     assert client.members.list() == KNOWN
+    client.close()
+
+
+def test_nodes_that_join_are_known_before_those_that_were_known_are_gone(
+    grown: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown.leader = "n1"
+    client = Client(old(grown))
+    client.kv.put("key", b"1")
+    assert set(client.topology().endpoints) == {"n1", "n2", "n3"}
+    monkeypatch.setattr(wire, "LEARN_EVERY_S", 0.0)
+    client._connection._wire._learn_at = 0.0
+    client.kv.put("key", b"2")
+    client.kv.put("key", b"3")
+    assert set(client.topology().endpoints) == {"n1", "n2", "n3", "n4"}
+    grown.stop("n1", "n2", "n3")
+    grown.leader = "n4"
+    assert client.kv.get("key") == b"3"
+    client.close()
+
+
+def test_who_asks_about_the_membership_remembers_where_everybody_is(grown: FakeCluster) -> None:
+    n4 = grown.config.node("n4")
+    members = (Member("n4", "voter", True, None, None, 7, True, False, Endpoints(n4.peer, n4.client, n4.events)),)
+    Script(grown, Reply(0, Outcome.DONE, msgspec.to_builtins(Members("n4", 1, 7, False, members))))
+    client = Client(old(grown))
+    assert client.members.list().leader == "n4"
+    grown.stop("n1", "n2", "n3")
+    assert client.members.list().leader == "n4"
     client.close()
 
 

@@ -28,6 +28,8 @@ class MembersClient:
     def __init__(self, client: "Client", patience_s: float) -> None:
         self._client = client
         self._patience_s = patience_s
+        self._known: dict[NodeId, str] = {}
+        """Where clients reach the members, by the last answer."""
 
     def list(self) -> Members:
         """Return who takes part, as the leader sees it; linearizable."""
@@ -73,7 +75,9 @@ class MembersClient:
     def _ask(self, request: MembersRequest | MembershipChange) -> Members:
         client = self._client
         until = time.monotonic() + client.timeout_s
-        inquiry = Inquiry(client.topology(), self._patience_s)
+        topology = client.topology()
+        known = msgspec.structs.replace(topology, endpoints=self._known | topology.endpoints)
+        inquiry = Inquiry(known, self._patience_s)
         try:
             reply = inquiry.ask(
                 lambda id: msgspec.structs.replace(request, id=id),
@@ -84,7 +88,9 @@ class MembersClient:
             inquiry.close()
         if reply.outcome != Outcome.DONE:
             raise InvalidRequest(reply.message)
-        return read(reply, Members)
+        members = read(reply, Members)
+        self._known = {each.node: each.endpoints.client for each in members.members if each.endpoints is not None}
+        return members
 
 
 def whole(endpoints: Endpoints) -> Endpoints:

@@ -25,6 +25,8 @@ from zraft.raft.types import NodeId
 
 LINGER_MS = 500
 """How long the end of a session may still travel once the sockets are closed."""
+LEARN_EVERY_S = 1.0
+"""How often a client that is at work asks which nodes there are: by and by all that it knew may leave."""
 _NODES_ID = 1
 """The id of every question for the nodes that there are; those of the conversation are above it."""
 _IN, _OUT = int(zmq.POLLIN), int(zmq.POLLOUT)
@@ -118,8 +120,10 @@ class Wire:
         self._greeter = Greeter(self._source, self._boot_id, patience_s)
         self._codec: Codec | None = None
         self._topology: Topology | None = None
+        self._learn_at = time.monotonic() + LEARN_EVERY_S
+        """When to ask for that next; sooner, when a leader is named that no link leads to."""
         self._asking: set[str] = set()
-        """Links over which it was asked which nodes there are, since a leader was named that no link leads to."""
+        """Links over which it was asked which nodes there are, and not answered yet."""
         self._links: dict[str, _Link] = {}
         """By node, or by endpoint while the cluster is not known."""
         self._watched: set[str] = set()
@@ -220,6 +224,9 @@ class Wire:
             self._watch(node)
             if self._send(self._links[node], parts):
                 self._conversation.sent(errand, id, node, now)
+                if now >= self._learn_at:
+                    self._learn_at = now + LEARN_EVERY_S
+                    self._ask_for_nodes(node)
                 return True
             self._conversation.route.unreachable(node)
         return False
@@ -263,16 +270,17 @@ class Wire:
                 self._meet(learned(reply), now)
                 return True
             self._conversation.received(name, reply, now)
-            stays = self._topology is None or self._topology.alone
-            unknown = reply.leader is not None and reply.leader not in self._links  # It joined later: ask where it is.
-            if (
-                unknown
-                and not stays
-                and name not in self._asking
-                and self._send(link, self._codec.encode(requests.Hello(_NODES_ID)))
-            ):
-                self._asking.add(name)
+            if reply.leader is not None and reply.leader not in self._links:
+                self._ask_for_nodes(name)  # It joined later.
         return False
+
+    def _ask_for_nodes(self, name: str) -> None:
+        """Ask a node which nodes there are, unless only some of them are to be asked, or it was asked already."""
+        stays = self._topology is None or self._topology.alone
+        if self._codec is None or stays or name in self._asking:
+            return
+        if self._send(self._links[name], self._codec.encode(requests.Hello(_NODES_ID))):
+            self._asking.add(name)
 
     def _meet(self, endpoints: dict[NodeId, str], now: float) -> None:
         """Connect to nodes that joined since the cluster was known."""
