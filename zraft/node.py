@@ -181,6 +181,7 @@ class Node:
     def run(self, status_every_s: float | None) -> int:
         """Turn the loop until a signal ends it, cleanly; return the process's exit code."""
         self._signals.heed()
+        self._signals.heed_alone()
         transport = self._transport
         others = (self._disk, self._event_file, self._guard, self._signals)
         descriptors = (each.fileno() for each in others)  # As numbers: the poller would ask each time.

@@ -19,7 +19,7 @@ class StopSignals:
         self.numbers: list[int] = []
         """Those that have come, in order, but for `ALONE`."""
         self.alone = False
-        """`ALONE` has come."""
+        """`ALONE` has come; only where `heed_alone` was called."""
         self._fd, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def heed(self, also: Iterable[int] = ()) -> None:
@@ -27,6 +27,9 @@ class StopSignals:
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         for number in (*STOPPING, *also):
             signal.signal(number, lambda number, _frame: self.numbers.append(number))
+
+    def heed_alone(self) -> None:
+        """Take over `ALONE` too, which only a node has a use for."""
         signal.signal(ALONE, self._left_alone)
 
     def _left_alone(self, *_: object) -> None:

@@ -30,7 +30,10 @@ from zraft.requests import (
     CALLS_MAX,
     CloseSession,
     Commands,
+    CutLinks,
     Hello,
+    MembershipChange,
+    MembersRequest,
     OpenSession,
     PastEvents,
     Queries,
@@ -145,6 +148,9 @@ def client_messages(cluster_id: int) -> list[list[bytes]]:
         TransferRequest(1),
         RecentEvents(1, 5),
         PastEvents(1, kinds=("role",)),
+        CutLinks(1, ("n9",)),
+        MembersRequest(1),
+        MembershipChange(1, promote=("n9",)),
     ]
     assert {Commands, *map(type, requests)} == set(REQUEST_KINDS.values())
     return [codec.encode(Commands(1), batch), *map(codec.encode, requests)]

@@ -5,7 +5,6 @@
 
 import os
 import socket
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -84,23 +83,15 @@ class Target:
                 event = events.decode(listener.recv_multipart())
                 self.dropped[id, event.data["socket"]] = event.data["count"]
 
-    def until_dropped(self, id: str, where: str, end: zmq.Socket[bytes], sent: int, before: int) -> None:
-        """Wait until a node has dropped all of what was sent; it says so once a second, when another one comes."""
-        more = iter(range(sent, 1 << 60))
+    def until_dropped(self, id: str, where: str, sent: int, before: int) -> None:
+        """Wait until a node has told that it dropped all of what was sent, and no more."""
 
         def counted() -> bool:
-            end.send_multipart([b"one more"])
-            wanted = before + next(more) + 1
-            deadline = time.monotonic() + 0.2
-            while time.monotonic() < deadline:
-                self.hear()
-                if self.dropped.get((id, where), 0) >= before + sent:
-                    assert self.dropped[id, where] <= wanted, "more was dropped than was sent"
-                    return True
-                time.sleep(0.01)
-            return False
+            self.hear()
+            return self.dropped.get((id, where), 0) >= before + sent
 
         eventually(f"{id} counts {sent} dropped messages", counted, within_s=60)
+        assert self.dropped[id, where] == before + sent, "more was dropped than was sent"
 
     def holds(self) -> None:
         """Assert that nothing has changed."""
@@ -166,7 +157,7 @@ def test_messages_that_mean_nothing_are_counted_and_change_nothing(target: Targe
         messages = on_peer_socket if where == "peer" else on_client_socket
         before = 300  # The warm-up.
         sent = fire(end, messages(random, id, target))
-        target.until_dropped(id, where, end, sent, before)
+        target.until_dropped(id, where, sent, before)
         end.close(0)
     target.holds()
 

@@ -328,3 +328,18 @@ def _is_sleep(pid: int) -> bool:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sleep")
     return False
+
+
+def test_a_leader_that_is_told_that_it_is_alone_still_runs_its_follower_script(rig: Make, place: Path) -> None:
+    ran = place / "ran"
+    (place / "role.sh").write_text(f'#!/bin/sh\necho "$1" >> {ran}\n')
+    (place / "role.sh").chmod(0o700)
+    script = str(place / "role.sh")
+    one = rig(nodes=1, hooks={"leader": script, "follower": script, "grace_ms": 300, "timeout_ms": 2_000})
+    node = one.start("n1")
+    eventually("the leader script has run", lambda: ran.exists() and ran.read_text().split()[-1] == "leader")
+    node.signal(signal.SIGTERM)
+    node.printed("stopping on SIGTERM")
+    node.signal(signal.SIGUSR1)
+    assert node.ended() == 0
+    assert ran.read_text().split()[-1] == "follower"
