@@ -57,8 +57,12 @@ class Operator:
             voters |= {*current.voters}
         if not voters:
             return False
-        self.wiped = self._random.choice(sorted(voters))
-        nodes[self.wiped].wipe()
+        wiped = self._random.choice(sorted(voters))
+        priorities = dict(zip(self._cluster.ids, self._cluster.plan.priorities, strict=True))
+        if not any(priorities[other] for other in voters if other != wiped):
+            return False  # The others may not lead, and no leader gives up the only voter that may: it must be kept.
+        self.wiped = wiped
+        nodes[wiped].wipe()
         self._cluster.timeline.after(self._cluster.plan.election_upper_ms, self._tend)
         return True
 
