@@ -1,5 +1,7 @@
 """What all tests share."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import Phase, settings
 
@@ -8,6 +10,18 @@ settings.register_profile("zraft", derandomize=True, deadline=None)
 settings.load_profile("zraft")
 # For tests/planted, where it matters that a bug is found, and not how small the case is that shows it.
 settings.register_profile("planted", settings.get_profile("zraft"), phases=[Phase.explicit, Phase.generate])
+
+
+FAST = ("raft", "storage", "disk", "config", "eventfile", "test_paper.py")
+"""Where the tests of the core are, with what it stands on: no port, no sleep, half a minute for all of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the fast suite."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0] in FAST and item.get_closest_marker("processes") is None:
+            item.add_marker(pytest.mark.fast)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
