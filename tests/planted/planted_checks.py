@@ -21,7 +21,7 @@ TEST_S = 60
 """How long one test may take: a bug that makes it run for ever is found there."""
 HISTORIES = 300
 """Random histories of bare cores."""
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?)(?: - (.*))?$", re.MULTILINE)
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+\.py.*?)(?: - (.*))?$", re.MULTILINE)
 _HISTORY = re.compile(r"test_random_history\[(\d+)\]")
 _SEED = re.compile(r"^seed (\d+) fails, the (\d+)th: (.*)\n(.*)$", re.MULTILINE)
 
@@ -94,11 +94,15 @@ CHECKS = {
 """By name, in the order of what they cost."""
 _running: set[int] = set()
 """Process groups of checks."""
+_ending = threading.Event()
+"""No check is to begin any more."""
 
 
 def run(name: str, tree: Path) -> Verdict:
     """Run a check on a tree; it ends within its limits, whatever the bug does."""
     check = CHECKS[name]
+    if _ending.is_set():
+        return Verdict(name, None, 0.0, "told to end")
     output, code, took_s = _output(check, tree)
     finding = check.read(output)
     if finding is None and code:
@@ -131,7 +135,8 @@ def _output(check: Check, tree: Path) -> tuple[str, int, float]:
 
 
 def end_all() -> None:
-    """End the checks that run."""
+    """End the checks that run, and begin no other."""
+    _ending.set()
     for pid in list(_running):
         os.killpg(pid, signal.SIGKILL)
 

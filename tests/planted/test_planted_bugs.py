@@ -55,6 +55,9 @@ def test_a_failed_history_is_told_with_its_seed() -> None:
 
 
 def test_a_failed_test_is_told_with_its_name() -> None:
+    spaced = CHECKS["scenarios"].read("FAILED tests/raft/test_raft_log.py::test_flaw[entry 5 follows 3] - assert\n")
+    assert spaced is not None
+    assert spaced.where == "tests/raft/test_raft_log.py::test_flaw[entry 5 follows 3]"
     finding = CHECKS["replica"].read("1 failed\nERROR tests/replica/test_replica_order.py - KeyError\n")
     assert finding is not None
     assert finding.replay == "python -m pytest 'tests/replica/test_replica_order.py'"

@@ -59,7 +59,8 @@ class Operator:
             return False
         wiped = self._random.choice(sorted(voters))
         priorities = dict(zip(self._cluster.ids, self._cluster.plan.priorities, strict=True))
-        if not any(priorities[other] for other in voters if other != wiped):
+        known = [process.raft.memberships.current.voters for process in processes]
+        if any(wiped in each and not any(priorities[other] for other in each if other != wiped) for each in known):
             return False  # The others may not lead, and no leader gives up the only voter that may: it must be kept.
         self.wiped = wiped
         nodes[wiped].wipe()

@@ -1,0 +1,146 @@
+"""Snapshot files: power lost at every operation while they are written, and transfers that bring something else."""
+
+import hashlib
+from itertools import count
+
+import msgspec
+import pytest
+from crashfs import VARIANTS, CrashFS, PowerLoss
+from logmodel import CLUSTER_ID
+
+from zraft.raft.messages import InstallSnapshot
+from zraft.raft.types import EntryId, Membership, Snapshot
+from zraft.seams import Draft, Fetched, Saved, Stored
+from zraft.storage.snapshots import SnapshotFiles
+
+MEMBERS = Membership(("n1", "n2", "n3"), disk_ids={"n1": "d1"})
+BYTES = bytes(range(256)) * 9
+PIECE = 700
+
+
+def drafted(index: int) -> Draft:
+    return Draft(EntryId(2, index), index * 10, MEMBERS)
+
+
+def named(index: int, data: bytes = BYTES) -> Snapshot:
+    draft = drafted(index)
+    return Snapshot(draft.last, draft.time_ms, MEMBERS, len(data), hashlib.sha256(data).digest())
+
+
+def opened(fs: CrashFS) -> SnapshotFiles:
+    files = SnapshotFiles(fs, CLUSTER_ID, piece_bytes=PIECE)
+    files.open()
+    return files
+
+
+def cut(data: bytes) -> list[bytes]:
+    return [data[offset : offset + PIECE] for offset in range(0, len(data), PIECE)]
+
+
+class Run:
+    """A node takes a snapshot, is sent another, and takes a third; `PowerLoss` may end it anywhere."""
+
+    def __init__(self, fs: CrashFS) -> None:
+        self.fs = fs
+        self.told: list[Snapshot] = []
+        """What the files have told to be durable."""
+
+    def live(self) -> None:
+        files = opened(self.fs)
+        self._save(files, 3)
+        for number, piece in enumerate(cut(BYTES)):
+            files.receive(InstallSnapshot(2, named(5), number * PIECE, piece))
+            stored = files.take_news()[-1]
+            if stored == Stored(named(5), len(BYTES)):
+                self.told.append(named(5))
+        self._save(files, 8)
+        files.drop_before(named(5))
+        self.told.remove(named(3))
+        while files.step():
+            pass
+        files.close()
+
+    def _save(self, files: SnapshotFiles, index: int) -> None:
+        files.save(drafted(index), iter(cut(BYTES)))
+        while files.step():
+            pass
+        assert files.take_news() == [Saved(named(index))]
+        self.told.append(named(index))
+
+
+def every_crash() -> list[Run]:
+    runs = []
+    for point in count(1):
+        run = Run(CrashFS())
+        run.fs.crash_at = point
+        try:
+            run.live()
+        except PowerLoss:
+            runs.append(run)
+        else:
+            return runs
+    raise AssertionError("a script without an end")
+
+
+RUNS = every_crash()
+
+
+def test_the_script_passes_enough_places_to_crash_at() -> None:
+    assert len(RUNS) > 40
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_was_told_to_be_durable_is_whole_wherever_the_power_goes(variant: str) -> None:
+    for number, run in enumerate(RUNS):
+        files = opened(run.fs.after_power_loss(variant, number))
+        there = {snapshot.last.index for snapshot in files.kept if files.is_intact(snapshot)}
+        assert {snapshot.last.index for snapshot in run.told} <= there, f"lost at crash point {number + 1}"
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_has_its_name_is_whole_wherever_the_power_goes(variant: str) -> None:
+    for number, run in enumerate(RUNS):
+        files = opened(run.fs.after_power_loss(variant, number))
+        broken = [snapshot.last.index for snapshot in files.kept if not files.is_intact(snapshot)]
+        assert not broken, f"named before it was whole, at crash point {number + 1}"
+        assert not files.sift()
+
+
+def test_a_transfer_that_brings_other_bytes_begins_anew_and_leaves_nothing() -> None:
+    fs = CrashFS()
+    files = opened(fs)
+    wanted = named(5)
+    for attempt in (bytes(len(BYTES)), BYTES):
+        for number, piece in enumerate(cut(attempt)):
+            files.receive(InstallSnapshot(2, wanted, number * PIECE, piece))
+        news = files.take_news()
+        assert news[-1] == Stored(wanted, 0 if attempt != BYTES else len(BYTES))
+    assert files.kept == [wanted]
+    assert len(fs.list("snapshots")) == 1
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [InstallSnapshot(2, named(5), PIECE, BYTES[PIECE : 2 * PIECE]), InstallSnapshot(2, named(5), 2 * PIECE, b"x")],
+    ids=["of a transfer that was not begun", "with a gap before it"],
+)
+def test_a_piece_that_does_not_follow_begins_anew(piece: InstallSnapshot) -> None:
+    files = opened(CrashFS())
+    if piece.offset > PIECE:
+        files.receive(InstallSnapshot(2, named(5), 0, BYTES[:PIECE]))
+        files.take_news()
+    files.receive(piece)
+    assert files.take_news() == [Stored(named(5), 0)]
+
+
+def test_a_piece_that_is_asked_for_is_the_one_that_was_written() -> None:
+    files = opened(CrashFS())
+    files.save(drafted(3), iter(cut(BYTES)))
+    while files.step():
+        pass
+    files.take_news()
+    asked = InstallSnapshot(2, named(3), PIECE)
+    files.fetch("n2", asked)
+    files.fetch("n3", InstallSnapshot(2, named(4), 0))
+    with_data = msgspec.structs.replace(asked, data=BYTES[PIECE : 2 * PIECE])
+    assert files.take_news() == [Fetched("n2", with_data, 2), Fetched("n3", None, 2)]
