@@ -11,7 +11,9 @@ them), `codec` with `requests` and `events` (the wire). Last the world: `transpo
 `supervisor`, `client`, `monitor` and `cli`, which see a node from outside.
 
 Departures from the first design: `endpoints`, `frames` and `socketoptions` are rooms of their own, since node, client and supervisor
-all need them; what clients wait for is in `serving` beside the replica, what a leader proposes by itself in `upkeep`, the wording of
+all need them; what clients wait for is in `serving` beside the replica, requests about the
+membership in `admissions`, where nodes are reached in `addresses`, the links to peers as they come and go in `peerlinks` and `neighbours`;
+what a leader proposes by itself is in `upkeep`, the wording of
 log lines in `narration`, pieces of the log in `excerpt`, and what a node tells at level DEBUG in `particulars`; the loop awaits a small write for at most a millisecond (`disk`), which costs less than another turn.
 """
 

@@ -141,7 +141,8 @@ def old(cluster: FakeCluster) -> Any:
     return msgspec.structs.replace(cluster.config, nodes=cluster.config.nodes[:3])
 
 
-def test_a_leader_that_joined_later_is_found(grown: FakeCluster) -> None:
+def test_a_leader_that_joined_later_is_found(grown: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "LEARN_EVERY_S", 1_000)  # Its name alone must do.
     client = Client(old(grown))
     assert client.kv.put("key", b"value") == 1
     assert client.kv.get("key") == b"value"

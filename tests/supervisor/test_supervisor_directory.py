@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from zraft import config
+from zraft.config.nodelist import with_node
 from zraft.errors import ConfigError
 from zraft.supervisor.directory import RunDirectory, Scripts, packaged_scripts
 from zraft.supervisor.launch import Launch, Wish, prepare
@@ -284,6 +285,19 @@ def test_an_environment_file_that_is_none_is_refused(place: Path):
     (place / "env").write_text("not an assignment\n")
     with pytest.raises(ConfigError, match="env:1"):
         prepared(Wish(directory=place / "d", env_file=place / "env"))
+
+
+def test_clear_takes_those_who_joined_and_those_who_were_removed_and_no_stranger(place: Path):
+    directory = RunDirectory(place / "d")
+    launch = prepared(Wish(nodes=3, directory=directory.path))
+    with_node(launch.settings, "extra", {})
+    for name in ("n1", "n12", "extra", "notes"):
+        (directory.path / "data" / name).mkdir()
+    (directory.path / "log" / "extra.log").write_text("")
+    directory.clear()
+    assert os.listdir(directory.path / "data") == ["notes"]
+    assert os.listdir(directory.path / "log") == []
+    assert not directory.file.exists()
 
 
 def test_clear_leaves_no_trace_of_the_cluster(place: Path):
