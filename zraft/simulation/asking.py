@@ -55,8 +55,8 @@ class Asking:
         self.operations = operations
         self._batch = batch
         self._give_up_at = client.now + patience_ms
-        self._attempts: set[int] = set()
-        """Attempts that were not refused: their answers still count."""
+        self._attempts: dict[int, NodeId] = {}
+        """Attempts that were not refused, and who was asked: their answers still count."""
         self._current = 0
         """The attempt that is waited for; 0 for none."""
         self._asked: NodeId | None = None
@@ -73,7 +73,7 @@ class Asking:
         """Make an attempt at `target`."""
         client = self._client
         id = client.new_id(self)
-        self._attempts.add(id)
+        self._attempts[id] = target
         self._current, self._asked = id, target
         frames = client.codec.encode(msgspec.structs.replace(self.message, id=id), self._batch)
         client.simulation.request(client.name, target, frames)
@@ -92,14 +92,15 @@ class Asking:
             return
         match reply.outcome:
             case Outcome.DONE:
+                self._client.leader = self._attempts[reply.id]  # Whatever others say: it serves.
                 self._client.succeeded(self, reply.result, place)
             case Outcome.REFUSED:
-                self._attempts.discard(reply.id)
+                del self._attempts[reply.id]
                 self._try_again(reply)
             case Outcome.UNKNOWN:
                 self._try_again(reply)
             case Outcome.SESSION_EXPIRED | Outcome.INVALID:
-                self._attempts.discard(reply.id)
+                del self._attempts[reply.id]
                 self._client.rejected(self, reply)
 
     def _try_again(self, reply: Reply) -> None:
