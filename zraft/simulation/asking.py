@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from zraft.raft.types import NodeId
-from zraft.requests import Outcome, Reply
+from zraft.requests import From, Outcome, Queries, Reply
 from zraft.simulation.history import Operation
 from zraft.simulation.timeline import STALE
 
@@ -65,6 +65,11 @@ class Asking:
         self.has_ended = False
 
     @property
+    def is_for_leader(self) -> bool:
+        """Whether nobody but the leader can do it."""
+        return not isinstance(self.message, Queries) or self.message.source == From.LEADER
+
+    @property
     def open(self) -> int:
         """How many attempts may have been carried out, or may yet be."""
         return len(self._attempts)
@@ -92,7 +97,8 @@ class Asking:
             return
         match reply.outcome:
             case Outcome.DONE:
-                self._client.leader = self._attempts[reply.id]  # Whatever others say: it serves.
+                if self.is_for_leader:
+                    self._client.leader = self._attempts[reply.id]  # Whatever others say: it serves.
                 self._client.succeeded(self, reply.result, place)
             case Outcome.REFUSED:
                 del self._attempts[reply.id]

@@ -15,7 +15,7 @@ import msgspec
 from zraft.codec import REPLY_KINDS, Codec
 from zraft.errors import ProtocolError
 from zraft.raft.types import NodeId
-from zraft.requests import Answer, Batch, CloseSession, Commands, OpenSession, Queries, Reply
+from zraft.requests import Answer, Batch, CloseSession, Commands, From, OpenSession, Queries, Reply
 from zraft.simulation.asking import Asking
 from zraft.simulation.dice import chance
 from zraft.simulation.history import History, Kind, Operation
@@ -30,6 +30,8 @@ WAITING_MAX = 32
 """Commands that a client of the open loop lets wait; more it does not ask for."""
 ANYWHERE_SHARE = 0.2
 """Requests that go to whatever node comes to mind instead of the leader."""
+SOURCES = (6, 3, 1)
+"""How often queries are for the leader, for any node, and for whatever a node has."""
 CLOSING_SHARE = 0.01
 """Batches after which a client ends its session, and begins another."""
 _encode = msgspec.msgpack.Encoder().encode
@@ -144,8 +146,10 @@ class Client:
     def _wish(self) -> None:
         kind, (machine, requests) = self._workload.wishes.next()
         if kind is Kind.READ:
+            source = self.random.choices(list(From), SOURCES)[0]
+            kind = Kind.STALE if source is From.STALE else kind
             operations = [self._invoke(kind, machine, request, place) for place, request in enumerate(requests)]
-            self._ask(Queries(0, machine, requests), operations)
+            self._ask(Queries(0, machine, requests, source), operations)
         elif len(self._waiting) < WAITING_MAX:
             self._waiting.extend(self._invoke(kind, machine, request) for request in requests)
             self._write()
@@ -180,7 +184,8 @@ class Client:
         if self._strikes("client_gives_up"):
             patience = self.random.uniform(0, 5) * self.simulation.plan.client_timeout_ms
         asking = Asking(self, message, operations, batch=batch, patience_ms=patience)
-        asking.send(self.some_node() if self.leader is None or chance(self.random, ANYWHERE_SHARE) else self.leader)
+        leads = self.leader is not None and asking.is_for_leader and not chance(self.random, ANYWHERE_SHARE)
+        asking.send(self.leader if leads and self.leader is not None else self.some_node())
         if self._strikes("client_crash"):
             self._die_after(self.random.expovariate(1 / self.simulation.plan.client_timeout_ms))
         return asking

@@ -25,7 +25,7 @@ from zraft.raft.messages import (
 from zraft.raft.progress import Progress
 from zraft.raft.ready import Write
 from zraft.raft.types import Entry, EntryId, EntryKind, HardState, Index, NodeId, Role, Term
-from zraft.requests import Outcome, Queries, Reply
+from zraft.requests import From, Outcome, Queries, Reply
 from zraft.simulation.durable import Durable, Image
 from zraft.simulation.states import States
 from zraft.simulation.succession import check_change
@@ -143,7 +143,8 @@ class Witness:
     def requested(self, process: "Process", client: bytes, request: object, id: int) -> None:
         """Take note of a request, and of how much is committed when it arrives."""
         waiting = process.asked.setdefault((client, id), [])
-        waiting.append(len(self.ledger) if isinstance(request, Queries) else 0)
+        sees_all = isinstance(request, Queries) and request.source != From.STALE
+        waiting.append(len(self.ledger) if sees_all else 0)
 
     def replied(self, process: "Process", client: bytes, reply: Reply) -> None:
         """Check an answer."""
