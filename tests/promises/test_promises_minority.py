@@ -14,6 +14,8 @@ WRITES_PER_S, PER_STEP = 1_000, 20
 PUTS = size(200, 2_000)
 SLOWER_MAX = size(3.0, 1.5)
 CATCH_UP_S = size(5.0, 2.0)
+MANY, PAUSES = size(5, 9), size(2, 60)
+PAUSED_S, PERIOD_S = 3.0, size(5.0, 10.0)
 
 
 def two_followers(led: Led) -> list[str]:
@@ -108,3 +110,25 @@ def put_times(client: Client) -> list[float]:
         client.kv.put(f"key{number % 100}", b"v" * 256)
         times.append(time.perf_counter() - began)
     return times
+
+
+def test_a_follower_that_pauses_again_and_again_changes_neither_leader_nor_term(cluster: Cluster):
+    """It finds its leader alive on each return (leader stickiness, pre-vote), and is fed while all others go on."""
+    cluster.up(nodes=MANY)
+    led = cluster.whole(MANY)
+    follower = next(node.id for node in cluster.config.nodes if node.id != led.node)
+    with cluster.client() as client:
+        writes = Writes(client)
+        with Worker(writes.step):
+            for _ in range(PAUSES):
+                cluster.say("pause", follower)
+                time.sleep(PAUSED_S)  # The length of the pause.
+                cluster.say("resume", follower)
+                time.sleep(PERIOD_S - PAUSED_S)  # The time between two.
+    assert cluster.whole(MANY) == led
+    figures(
+        "4 paused follower",
+        f"{MANY} nodes, {writes.done:,} writes, one follower paused {PAUSES} times for {PAUSED_S:.0f} s: leader {led.node}"
+        f" and term {led.term} unchanged",
+    )
+    assert writes.done > PAUSES * PERIOD_S * WRITES_PER_S / 10
