@@ -1183,6 +1183,28 @@ def test_figure_13_rules_2_to_5() -> None:
     rig.network.clear()
 
 
+def test_figure_13_rule_6() -> None:
+    """If existing log entry has same index and term as snapshot's last included entry, retain log entries following it.
+
+    n3 has come by these entries in some other way, and does not know that they are committed.
+    """
+    rig = led()
+    rig.crash("n3")
+    compacted(rig, "n1", "n2")
+    newest = rig.rafts["n1"].snapshots.newest
+    assert newest is not None
+    for number in range(3):
+        rig.propose("n1", bytes([number]))
+    rig.stabilize()
+    rig.disks["n3"].entries = list(rig.witness.log(rig.rafts["n1"]))
+    assert rig.start("n3").log.commit_index == 0
+    piece = rig.disks["n1"].piece(InstallSnapshot(1, newest, 0), 1 << 20)
+    assert piece is not None
+    reply(rig, "n1", "n3", piece)
+    log = rig.rafts["n3"].log
+    assert (log.commit_index, log.last_index) == (newest.last.index, newest.last.index + 3)
+
+
 def test_figure_13_rule_8() -> None:
     """Reset state machine using snapshot contents (and load snapshot's cluster configuration)."""
     rig = led(spare=1)
