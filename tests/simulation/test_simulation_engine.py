@@ -261,3 +261,10 @@ def test_a_one_way_cut_goes_one_way() -> None:
     pairs = {*shape("one_way", IDS, Random(1))}
     assert pairs
     assert not pairs & {(b, a) for a, b in pairs}
+
+
+def test_what_a_machine_of_the_users_raises_is_an_answer_and_no_violation() -> None:
+    plan = msgspec.structs.replace(draw(3, nodes=3, faults=[], machine="raising_machine:Raising"), events=1_500)
+    report = run(plan)
+    assert report.violation == ""
+    assert report.judged > 0

@@ -8,7 +8,7 @@ methods that it may have; each takes seeded dice, and must throw no others:
 ``simulated_queries(random) -> list[bytes]``
     The queries of one request.
 
-Without the first, commands are random bytes, most of which a machine refuses by `InvalidRequest`; without the second nobody asks.
+Without the first, commands are random bytes, most of which a machine refuses, by `InvalidRequest` or whatever it raises; without the second nobody asks.
 """
 
 from collections.abc import Callable
