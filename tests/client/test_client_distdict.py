@@ -1,6 +1,7 @@
 """A dict in the cluster behaves like a dict."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -157,6 +158,27 @@ def test_an_update_waits_for_all_and_then_says_what_failed_first(cluster: FakeCl
     with pytest.raises(InvalidRequest, match=r"the key has 4 bytes; the limit is 3"):
         data.update({"a": 1, "long": 1, "b": 2, "longer": 1, "c": 3})
     assert dict(data) == {"first": 0, "a": 1, "b": 2, "c": 3}
+
+
+def test_an_update_that_fails_leaves_nothing_under_way(
+    cluster: FakeCluster, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+
+    class Settled(Future[int]):
+        def result(self, timeout: float | None = None) -> int:
+            waited.append(id(self))
+            return super().result(timeout)
+
+    futures = [Settled() for _ in range(3)]
+    futures[0].set_exception(Unavailable("the first"))
+    futures[1].set_exception(Unavailable("the second"))
+    futures[2].set_result(1)
+    client = connect()
+    monkeypatch.setattr(client.kv, "submit_puts", lambda entries: futures)
+    with pytest.raises(Unavailable, match="the first"):
+        DistDict(client).update(a=1, b=2, c=3)
+    assert waited == [id(each) for each in futures]
 
 
 VALUES = st.recursive(

@@ -85,7 +85,7 @@ _HISTORIES = "tests/raft/test_raft_schedules.py"
 CHECKS = {
     "scenarios": Check(_pytest("tests/raft", "tests/test_paper.py", f"--ignore={_HISTORIES}"), _failed_test),
     "histories": Check(_pytest(_HISTORIES), _failed_test, {"ZRAFT_SEEDS": str(HISTORIES)}),
-    "machines": Check(_pytest("tests/machines"), _failed_test),
+    "machines": Check(_pytest("tests/machines/test_machines_sessions.py", "tests/machines"), _failed_test),
     "disk": Check(_pytest("tests/disk"), _failed_test),
     "replica": Check(_pytest("tests/replica"), _failed_test),
     "storage": Check(_pytest("tests/storage"), _failed_test),

@@ -409,7 +409,9 @@ class FlowMachine(RuleBasedStateMachine):
         kind, first, second = self.back.pop(turn % len(self.back))
         before = self.progress.match_index
         if kind == "ack":
+            sending = self.progress.snapshot
             assert self.progress.acknowledged(first) is (first > before)
+            assert sending is None or first >= sending.last.index or self.progress.snapshot is sending
         elif kind == "refused":
             if self.progress.refused(first, second):
                 assert self.progress.state is ProgressState.PROBE
@@ -462,6 +464,16 @@ class FlowMachine(RuleBasedStateMachine):
 
 FlowMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
 test_flow = FlowMachine.TestCase
+
+
+def test_an_acknowledgement_from_before_does_not_end_a_snapshot() -> None:
+    progress = Progress(6, 0.0)
+    wanted = snapshot(9)
+    progress.begin_snapshot(wanted)
+    assert progress.acknowledged(3)
+    assert (progress.state, progress.snapshot, progress.next_index) == (ProgressState.SNAPSHOT, wanted, 10)
+    assert progress.acknowledged(9)
+    assert (progress.state, progress.snapshot, progress.next_index) == (ProgressState.REPLICATE, None, 10)
 
 
 # -- reads that a follower answers -------------------------------------------------------------------------------------

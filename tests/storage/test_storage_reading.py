@@ -55,3 +55,11 @@ def test_a_log_no_header_of_which_is_intact_is_refused_and_not_taken_for_empty()
         fs.visible[name].visible[0] ^= 1
     with pytest.raises(StorageError, match="damaged at offset 0"):
         read_log(fs)
+
+
+def test_whose_it_is_is_told_by_any_header_that_is_intact() -> None:
+    fs = grown()
+    names = sorted(name for name in contents(fs) if name.endswith(".wal"))
+    fs.visible[names[0]].visible[0] ^= 1
+    with pytest.raises(StorageError, match=rf"{names[0]}: damaged at offset 0: no intact header, though segment"):
+        read_log(fs)
