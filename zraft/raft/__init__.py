@@ -14,11 +14,12 @@ The files, in the order in which to read them
 
 `types` and `messages` are the nouns, and what nodes say to each other. `ready` is what the core wants done. Then the
 small machines, each one idea: `quorum` (what a majority has reached), `membership` (who belongs), `changes` (who is to
-belong), `log`, `snapshots`, `writes` (what is on its way to the disk), `progress` (what a leader knows of one follower),
-`reads`. `state` holds what every role shares; `follower`, `candidate` and `leader` are the roles, and a leader has two
-helpers, `roster` (who takes part) and `handover` (leadership given away on purpose). `voter` answers whoever asks for a vote,
-`terms` is the gate that every message passes, and `core` moves a node from role to role. `invariants` says what must be true of it all, and `describe` how it reads. The histories in ``tests/raft/scenarios`` show each
-rule below at work, line by line.
+belong), `log`, `snapshots`, `writes` (what is on its way to the disk), `progress` (what a leader knows of one
+follower), `reads`. `state` holds what every role shares; `follower`, `candidate` and `leader` are the roles, and a
+leader has two helpers, `roster` (who takes part) and `handover` (leadership given away on purpose). `voter` answers
+whoever asks for a vote, `terms` is the gate that every message passes, and `core` moves a node from role to role.
+`invariants` says what must be true of it all, and `describe` how it reads. The histories in ``tests/raft/scenarios``
+show each rule below at work, line by line.
 
 Nothing in this package opens a socket or a file, looks at a clock or throws dice of its own. Messages and the time
 are handed in, a `Ready` comes out; so any history can be played again, to the letter.
@@ -88,11 +89,11 @@ crashes, n5 returns and asks for votes: its last entry is of term 3, theirs of t
 by the rules. n5 leads, and its log replaces ``2@2`` everywhere. A majority had it, and it is gone.
 
 Counting copies proves that an entry is *held*, and not that nobody with a better claim is around. So a leader counts
-for entries of its **own term** only (`Leader.maybe_commit`). Had n1 got ``3@4`` to n2 and n3, then n5 could have won
-no majority, for 4 is newer than 3; ``3@4`` would have been safe, and with it everything before it. This is why a
-leader's first act is to append an entry that says nothing, the *no-op*: without it, a quiet leader could never commit
-what it inherited. Nothing, that is, to the protocol: for people it bears the `Ballot` by which the leader was elected, so
-that the log holds its own history.
+for entries of its **own term** only (`Leader.maybe_commit`). Had n1 got ``3@4`` to n2 and n3, then n5 could have won no
+majority, for 4 is newer than 3; ``3@4`` would have been safe, and with it everything before it. This is why a leader's
+first act is to append an entry that says nothing, the *no-op*: without it, a quiet leader could never commit what it
+inherited. Nothing, that is, to the protocol: for people it bears the `Ballot` by which the leader was elected, so that
+the log holds its own history.
 
 Followers learn the commit index from the leader's messages, and take it no further than the last entry that *this*
 message has verified (paper figure 2, rule 5): what lies behind that may be a leftover that only looks committed.
@@ -130,40 +131,43 @@ another one confirms nothing.
 Changes of membership
 =====================
 
-Who has a vote stands in the log, like everything else, and a node goes by the newest membership in its log, committed or
-not (`membership`). Were the voters simply replaced, some nodes would count majorities of the old ones while others
+Who has a vote stands in the log, like everything else, and a node goes by the newest membership in its log, committed
+or not (`membership`). Were the voters simply replaced, some nodes would count majorities of the old ones while others
 already count those of the new, and two such majorities need not share a node: two leaders in one term. So a change goes
-through a *joint* membership, in which every decision, election or commit, needs a majority of the old voters *and* one of
-the new (paper §6, `changes`, `quorum`). Only when that is committed does the leader append the new membership alone.
+through a *joint* membership, in which every decision, election or commit, needs a majority of the old voters *and* one
+of the new (paper §6, `changes`, `quorum`). Only when that is committed does the leader append the new membership alone.
 Whoever leads in between finds the joint one in its log and carries the change through (`Roster.committed`).
 
-Nodes join as learners, who get the log and have no vote; the leader makes them voters once they have followed it closely
-enough that their vote costs nobody any waiting (thesis §4.2.1). A change is refused while another is open, before the
-leader has committed anything in its term, and when those who would be left to vote do not answer now. A leader that removes
-itself finishes the change without counting itself, and steps down. One that is removed and has not heard so may still
-stand, as the others may need its log (thesis §4.2.2); those who have left, or were never let in, do nothing.
+Nodes join as learners, who get the log and have no vote; the leader makes them voters once they have followed it
+closely enough that their vote costs nobody any waiting (thesis §4.2.1). A change is refused while another is open,
+before the leader has committed anything in its term, and when those who would be left to vote do not answer now. A
+leader that removes itself finishes the change without counting itself, and steps down. One that is removed and has not
+heard so may still stand, as the others may need its log (thesis §4.2.2); those who have left, or were never let in, do
+nothing.
 
 Who leads, and who should
 =========================
 
-A leader can be asked to hand over (thesis §3.10). It also does so by itself: to a node of higher *priority* that has had
-everything for a while, and to anybody when its own disk stalls, since its heartbeats would go on for ever while nothing that
-its disk must do is ever done (`handover`). A node of priority 0 votes and leaves it to others to lead, unless it alone
-holds what may be committed: then it leads for as long as it takes to bring another up to date.
+A leader can be asked to hand over (thesis §3.10). It also does so by itself: to a node of higher *priority* that has
+had everything for a while, and to anybody when its own disk stalls, since its heartbeats would go on for ever while
+nothing that its disk must do is ever done (`handover`). A node of priority 0 votes and leaves it to others to lead,
+unless it alone holds what may be committed: then it leads for as long as it takes to bring another up to date.
 
 Snapshots
 =========
 
-A log that is kept whole grows for ever, and a start replays all of it. What has been applied can be said more briefly: by the
-state that it led to. So now and then each node, by itself, writes its state down as a *snapshot*, and forgets the entries that
-it stands for (paper §7, `snapshots`, `Log.compact`). It names the last of them, so that what follows can be matched with it, and
-holds the membership in force there, half a change too. Two are kept, and the log from the older one on.
+A log that is kept whole grows for ever, and a start replays all of it. What has been applied can be said more briefly:
+by the state that it led to. So now and then each node, by itself, writes its state down as a *snapshot*, and forgets
+the entries that it stands for (paper §7, `snapshots`, `Log.compact`). It names the last of them, so that what follows
+can be matched with it, and holds the membership in force there, half a change too. Two are kept, and the log from the
+older one on.
 
-A leader whose log begins behind what a follower lacks sends that follower its newest snapshot, in pieces, each when the one
-before has arrived (`InstallSnapshot`, `Progress`). The follower's log begins anew behind it (`State.install`): but not if it
-holds the snapshot's very last entry, for then it holds all that the snapshot stands for, and perhaps more that it has
-acknowledged. What a snapshot stands for is committed; so a message that begins before it is no conflict
-(`follower.Follower._append`), and no term that was compacted away is ever taken for that of a missing entry (`Log.term_at`).
+A leader whose log begins behind what a follower lacks sends that follower its newest snapshot, in pieces, each when the
+one before has arrived (`InstallSnapshot`, `Progress`). The follower's log begins anew behind it (`State.install`): but
+not if it holds the snapshot's very last entry, for then it holds all that the snapshot stands for, and perhaps more
+that it has acknowledged. What a snapshot stands for is committed; so a message that begins before it is no conflict
+(`follower.Follower._append`), and no term that was compacted away is ever taken for that of a missing entry
+(`Log.term_at`).
 
 Disks that lose everything
 ==========================
@@ -172,10 +176,10 @@ All proofs above assume that a node remembers its promises. One whose data direc
 name with an empty memory; it might vote twice, and it has acknowledged entries that it no longer holds. So each
 directory has a number of its own, its `disk_id`, which every answer bears, and the membership registers the number
 under which the leader has met each node. Whoever comes with another one counts for nothing: no vote, no
-acknowledgement, no answer to a round (`terms.TermGate.comes_from_lost_data`, `Leader._counts`). The lost node cannot know
-that it is one; but it knows that its log does not name its own directory, and then it stands for no election, and
-votes only for a candidate whose log is empty, or names that directory (`State.may_stand`, `State.may_vote_for`). It comes
-back in by a change that renews it: it begins anew, as a learner.
+acknowledgement, no answer to a round (`terms.TermGate.comes_from_lost_data`, `roster.Roster.counts`). The lost node
+cannot know that it is one; but it knows that its log does not name its own directory, and then it stands for no
+election, and votes only for a candidate whose log is empty, or names that directory (`State.may_stand`,
+`State.may_vote_for`). It comes back in by a change that renews it: it begins anew, as a learner.
 
 A fresh cluster has registered nobody, and empty logs cannot contradict each other: so it may elect its first leader,
 which registers its voters in the very first entry and everybody else on first contact. Entries are sent to registered
@@ -184,11 +188,46 @@ directories only; whoever holds any is therefore known.
 What is left out
 ================
 
-- *Changes of membership from outside.* The core makes them (`Raft.change_membership`); no command asks for one yet.
 - *A bootstrap that survives anything.* If a node loses its data before the rest of a majority has heard that it was
   registered, the blank ones cannot tell themselves from a fresh cluster. And if the first leader is gone for good
   within the moments before it has met everybody, those it has not met may be too few to elect another.
-- *Lease reads.* They save a round and rest on clocks.
+- *Lease reads* (thesis §6.4.1). They save a round and rest on clocks.
 - *Peers that lie.* A message is checked for what no honest node can say (`messages.flaw`); one that is well-formed
   and false is believed.
+- *Witnesses, quorums of other sizes, several groups on one node.* One group, every voter with a whole log, majorities.
+
+Its relatives
+=============
+
+Whoever knows ZooKeeper's ZAB, or KRaft, in which Kafka keeps its metadata, finds the same parts under other names:
+
+=============  ==============================  ================================  ======================================
+what           Raft, as it is here             ZAB                               KRaft
+=============  ==============================  ================================  ======================================
+epoch          the *term*                      the *epoch*                       the *leader epoch*
+zxid           ``index@term`` names an entry   the *zxid*: epoch in its high     *offset* and epoch of a record
+                                               half, a counter in its low one
+elected is     whoever asks first, and whose   the newest history that a quorum  as in Raft
+               log nobody in a majority is     knows of; equal ones by number
+               ahead of                        of the server
+a new leader   appends its no-op               takes over the newest epoch,      appends a record that says who leads
+begins         (figure 8)                      brings a quorum in line, and
+                                               only then proposes
+entries        are sent by the leader          are sent by the leader, over      are fetched by followers; what they ask
+                                               connections that keep order       for says how far they are
+committed is   what a majority has on disk     what a quorum has on disk; a      what a majority has fetched: the
+                                               message of its own says so        *high watermark*
+leftovers      are found by ``prev``, and      go while a follower is brought    are found by the epoch of what is
+               truncated                       in line                           fetched, and truncated
+observer       the *learner*, on its way to    the *observer*: never votes, and  the *observer*: every broker that is no
+               a vote, or manual               serves reads                      voter
+controller     whatever runs in the leader's   none; it is built on top, of      who leads the metadata quorum is the
+               office, fenced by its term      ephemeral nodes                   active *controller*
+ISR            none: a majority, whoever is    none                              for the data of partitions, not for
+               in it                                                             metadata: *all* replicas that are in
+                                                                                 sync; the controller says which are
+membership     joint, any change at once       through old and new quorum        one voter at a time
+reads          by a round of heartbeats, at    local, and may be old; ``sync``   each broker from its own copy
+               the leader or for a follower    first, if they must not be
+=============  ==============================  ================================  ======================================
 """
