@@ -28,8 +28,9 @@ What a node keeps
 =================
 
 On its disk, because a crash must not change it (`HardState`, `Entry`): the number of the *term* it is in, who has its
-vote in that term, and the log. In memory alone: how much of the log is *committed*, which means that it will never be
-lost or replaced, and how much of that is applied. Both begin at zero after each start and are found out anew.
+vote in that term, the log, and snapshots of what was applied. In memory alone: how much of the log is *committed*, which
+means that it will never be lost or replaced, and how much of that is applied. Both begin at the end of the newest
+snapshot, at zero without one, and what goes beyond is found out anew.
 
 An entry is named by its index and the term of the leader that made it; ``7@3`` is entry 7, of term 3. This pair is
 all that Raft ever compares.
@@ -38,9 +39,12 @@ Terms, and the one gate
 =======================
 
 Time is cut into terms, numbered upwards. Each has at most one leader; some have none. Every message bears the term of
-its sender, and `terms.TermGate` looks at it before any role sees the message. Is it newer than ours? We take that
-term and follow, whatever we were: somebody knows more than we do. Is it older? We say which term it is, and do
-nothing else. So within a role no code needs to ask whether a message is out of date.
+its sender, but for pre-votes and their grants, which bear one that nobody has taken yet. `core.Raft.step` compares it
+with ours before any role sees the message, and `terms.TermGate` says what follows. Is it newer? We take that term and
+follow, whatever we were, since somebody knows more than we do; except that a pre-vote changes nothing, and that whoever
+hears its leader is not moved by a request for its vote. Is it older? We answer a question with our own term, and drop
+all else. So no role sees a message of another term, save the grant of a pre-vote; late messages of the same term it
+must still bear.
 
 Elections
 =========
@@ -53,16 +57,18 @@ why it must be on the disk before anybody hears of it.
 
 One more condition (paper §5.4.1): a node votes for those alone whose log is *at least as up-to-date* as its own,
 which means that the last entry's term is newer, or equal and the log at least as long. What is committed lies on a
-majority; whoever is elected has asked a majority; the two share a node, and that node does not vote for anybody who
-lacks the entry. So no committed entry is ever missing from a new leader's log, and no leader needs to be sent what it
-missed.
+majority; whoever is elected has asked a majority; so one voter holds the entry. That its comparison of *last* entries
+then turns away everybody who lacks it is not evident. It is true only because of the way in which a leader commits: see
+"When is an entry committed?" below. So no committed entry is ever missing from a new leader's log, and no leader needs
+to be sent what it missed.
 
 Three refinements keep elections rare. With a *pre-vote* (thesis §9.6) a node asks whether it *would* win before it
 takes a term: one that was cut off for an hour has not driven its term up in the meantime, and deposes nobody on its
 return. By *check quorum* (thesis §6.2) a leader that no majority answers steps down, so that nobody waits for it in
-vain. And through *leader stickiness* (thesis §4.2.3) a node that hears its leader neither votes nor takes a term; a
-single bad link then cannot unseat a leader whom everybody else hears. They belong together: any of them alone leaves
-a hole that the others close. When a leader hands over on purpose (thesis §3.10), it tells the successor to stand at
+vain. And through *leader stickiness* (thesis §4.2.3) a node that hears its leader neither grants a request for its vote
+nor takes the term of one; a single bad link then cannot unseat a leader whom everybody else hears. They belong
+together. Pre-votes alone would let a node that hears no leader unseat one that all others hear; stickiness alone would
+keep a leader that is heard and hears nobody; and a check of the quorum alone lets a returning node drive terms up. When a leader hands over on purpose (thesis §3.10), it tells the successor to stand at
 once, and stickiness makes way for that request.
 
 Log matching
@@ -84,29 +90,30 @@ Our version of it is ``scenarios/figure_8.txt``.
 
 Five nodes. In term 2, n1 leads, writes ``2@2``, and gets it to n2 before it crashes. In term 3, n5 leads, elected by
 n3 and n4, who have not seen ``2@2``; it writes ``2@3`` for itself alone, and crashes. Now n1 is back, leads term 4,
-and goes on with its old entry: ``2@2`` gets to n3. It lies on n1, n2 and n3, three of five. Committed? Then n1
-crashes, n5 returns and asks for votes: its last entry is of term 3, theirs of term 2, so n2, n3 and n4 all say yes,
-by the rules. n5 leads, and its log replaces ``2@2`` everywhere. A majority had it, and it is gone.
+elected by n2 and n3, and goes on with its old entry: ``2@2`` gets to n3, and nothing behind it does (the message was cut
+there). It lies on n1, n2 and n3, three of five. Committed? Then n1 crashes, n5 returns and asks for votes: its last entry
+is of term 3, that of n2 and n3 of term 2, that of n4 older still, so all three say yes, by the rules. n5 leads, and its log replaces ``2@2`` everywhere. A majority had it, and it is gone.
 
 Counting copies proves that an entry is *held*, and not that nobody with a better claim is around. So a leader counts
 for entries of its **own term** only (`Leader.maybe_commit`). Had n1 got ``3@4`` to n2 and n3, then n5 could have won no
-majority, for 4 is newer than 3; ``3@4`` would have been safe, and with it everything before it. This is why a leader's
-first act is to append an entry that says nothing, the *no-op*: without it, a quiet leader could never commit what it
-inherited. Nothing, that is, to the protocol: for people it bears the `Ballot` by which the leader was elected, so that
-the log holds its own history.
+majority, for 4 is newer than 3; ``3@4`` would have been safe, and with it everything before it. This is why a new leader
+at once appends an entry that says nothing, the *no-op* (behind the registration of voters that it has just met, if there
+are any): without it, a quiet leader could never commit what it inherited. Nothing, that is, to the protocol: for people
+it bears the `Ballot` by which the leader was elected, so that the log holds its own history.
 
-Followers learn the commit index from the leader's messages, and take it no further than the last entry that *this*
-message has verified (paper figure 2, rule 5): what lies behind that may be a leftover that only looks committed.
+A commit sends no message of its own. Followers hear of it with the next `AppendEntries`, and take it no further than the
+last entry that *this* message has verified (paper figure 2, rule 5), since what lies behind that may be a leftover that
+only looks committed; or with the next `Heartbeat`, in which the leader names no more than that follower has acknowledged.
 
 What may leave when
 ===================
 
 A promise that a crash can break is a lie. "You have my vote" and "I hold your entries" are promises; they wait until
-the disk has what they speak of. `State.promise` puts them in the next `Write`, and whoever drives the core sends them
-when that write is durable. What promises nothing leaves at once (`State.send`): a leader's entries, which need not be
-on its own disk yet (thesis §10.2.1), heartbeats and the answers to them, pre-votes; provided only that the term they
-bear is durable. A candidate's question *is* a promise, that of its own vote. The order of the fields of `Ready` is
-the order in which one function, `replica.Replica._carry_out`, does these things, and that order is a safety rule.
+the disk has what they speak of. `State.promise` puts them in the next `Write`, behind all that is under way, and whoever
+drives the core sends them when that write is durable; with nothing to wait for, they leave at once. What promises
+nothing leaves at once anyway (`State.send`): a leader's entries, which need not be on its own disk yet (thesis §10.2.1),
+heartbeats and the answers to them, pre-votes; provided only that the sender's own term is durable. A candidate's question *is* a promise, that of its own vote. The order of the fields of `Ready` is
+the order in which one function outside this package, `zraft.replica.Replica._carry_out`, does these things, and that order is a safety rule.
 
 Disks take milliseconds and sometimes seconds, and a node does not wait for them: it handles messages while writes are
 under way, and hears later which of them are durable (`Raft.written`). Three things follow. A leader counts its own
@@ -119,8 +126,8 @@ Reads
 
 A leader may have been deposed without knowing it; were it to answer a read out of its own memory, the answer could be
 stale. So it notes how far it has committed, starts a heartbeat round *after* the read has come, and answers when a
-majority has responded to that round: at some moment after the question it was still the leader, so nothing newer was
-committed anywhere (`reads`, thesis §6.4). A new leader waits with all this until an entry of its own term is
+majority has responded to that round and all that was committed is applied: at some moment after the question it was
+still the leader, so nobody else had committed anything newer (`reads`, thesis §6.4). A new leader waits with all this until an entry of its own term is
 committed, since it may not know yet how far its predecessor had come. Reads that come while a round is under way
 share the next; no read writes to a disk.
 
@@ -134,24 +141,26 @@ Changes of membership
 Who has a vote stands in the log, like everything else, and a node goes by the newest membership in its log, committed
 or not (`membership`). Were the voters simply replaced, some nodes would count majorities of the old ones while others
 already count those of the new, and two such majorities need not share a node: two leaders in one term. So a change goes
-through a *joint* membership, in which every decision, election or commit, needs a majority of the old voters *and* one
-of the new (paper §6, `changes`, `quorum`). Only when that is committed does the leader append the new membership alone.
+through a *joint* membership, in which every decision, election or commit, needs a majority of the old voters *and* a
+majority of the new (paper §6, `changes`, `quorum`); only one that concerns learners alone needs none. Only when that is committed does the leader append the new membership alone.
 Whoever leads in between finds the joint one in its log and carries the change through (`Roster.committed`).
 
-Nodes join as learners, who get the log and have no vote; the leader makes them voters once they have followed it
-closely enough that their vote costs nobody any waiting (thesis §4.2.1). A change is refused while another is open,
-before the leader has committed anything in its term, and when those who would be left to vote do not answer now. A
+Nodes join as learners, who get the log and have no vote; the leader makes them voters, unless it is told to leave that to
+somebody, once they have followed it closely enough that their vote costs nobody any waiting (thesis §4.2.1). A change is refused while another is open,
+before the leader has committed anything in its term, and when of those who would be left to vote fewer than a majority
+answer now, or none may lead. A
 leader that removes itself finishes the change without counting itself, and steps down. One that is removed and has not
 heard so may still stand, as the others may need its log (thesis §4.2.2); those who have left, or were never let in, do
-nothing.
+not.
 
 Who leads, and who should
 =========================
 
 A leader can be asked to hand over (thesis §3.10). It also does so by itself: to a node of higher *priority* that has
 had everything for a while, and to anybody when its own disk stalls, since its heartbeats would go on for ever while
-nothing that its disk must do is ever done (`handover`). A node of priority 0 votes and leaves it to others to lead,
-unless it alone holds what may be committed: then it leads for as long as it takes to bring another up to date.
+nothing that its disk must do is ever done (`handover`). A node of priority 0 votes and leaves it to others to lead, by
+waiting much longer before it stands; so it leads only when nobody else can be elected, as when it alone holds what may be
+committed, and for as long as it takes to bring another up to date.
 
 Snapshots
 =========
@@ -174,11 +183,13 @@ Disks that lose everything
 
 All proofs above assume that a node remembers its promises. One whose data directory is lost comes back under the same
 name with an empty memory; it might vote twice, and it has acknowledged entries that it no longer holds. So each
-directory has a number of its own, its `disk_id`, which every answer bears, and the membership registers the number
+directory has a number of its own, its `disk_id`, which every answer to a leader or candidate bears, and the membership
+registers the number
 under which the leader has met each node. Whoever comes with another one counts for nothing: no vote, no
 acknowledgement, no answer to a round (`terms.TermGate.comes_from_lost_data`, `roster.Roster.counts`). The lost node
-cannot know that it is one; but it knows that its log does not name its own directory, and then it stands for no
-election, and votes only for a candidate whose log is empty, or names that directory (`State.may_stand`,
+cannot know that it is one. While its log is empty it may still stand, for it may be in a fresh cluster; whoever knows it
+under another directory does not hear it. Once it has a log that does not name its own directory, it stands for no
+election; and in both cases it votes only for a candidate whose log is empty, or names that directory (`State.may_stand`,
 `State.may_vote_for`). It comes back in by a change that renews it: it begins anew, as a learner.
 
 A fresh cluster has registered nobody, and empty logs cannot contradict each other: so it may elect its first leader,

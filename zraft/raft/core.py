@@ -1,8 +1,8 @@
 """The protocol core of one node: messages and time go in, a `Ready` comes out.
 
 It calls nobody. Whoever drives it follows three rules: hand in the time with every call, and `tick` first after any gap;
-carry out each `Ready` in the order of its fields; and report back, with `written` when a write is durable and with
-`applied` when entries are applied.
+carry out each `Ready` in the order of its fields; and report back: with `written` when a write is durable, with `applied`
+when entries are applied, with `stored` and `snapshot_taken` how far snapshots are, and with `unreachable` what a socket refused.
 """
 
 from random import Random
@@ -117,7 +117,8 @@ class Raft(TermGate):
     def propose(self, kind: EntryKind, data: bytes, now: float) -> EntryId | None:
         """Append an entry as leader and return its id; None when refused.
 
-        Refused by whoever does not lead, or is handing over, or has more uncommitted than it may hold.
+        Refused by whoever does not lead, or is handing over, or has more uncommitted than it may hold. The entry is done when
+        `Ready.committed` holds one of this id; one of another term at its index means that it is lost. No message tells that.
         """
         self.now = now
         role = self.role

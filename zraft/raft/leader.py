@@ -55,7 +55,8 @@ class Leader:
         self._time_base_ms = state.log.last_time_ms
         """Cluster time when it began to lead."""
         self.noop_index: Index = state.log.last_index + 1
-        """Index of this term's first entry; what is committed from there on is of this term."""
+        """Index of this term's first entry, the no-op or the registration before it; what is committed from there on is of this
+        term."""
         self.roster.register()  # First of all, so that whoever holds any entry of a log holds its voters' registration.
         self.append(EntryKind.NOOP, _encode(ballot))
         self._start_round()
@@ -180,6 +181,7 @@ class Leader:
         held = {peer: progress.match_index for peer, progress in self.progress.items() if self.roster.counts(peer)}
         held[state.id] = state.log.stable_index
         index = quorum.reached(held, state.memberships.current)
+        # Terms never fall along a log: if the furthest entry that a quorum holds is older, so are all before it.
         if index <= state.log.commit_index or state.log.term_at(index) != state.term:
             return
         state.commit(index)

@@ -64,7 +64,7 @@ class Log:
     def term_at(self, index: Index) -> Term | None:
         """Term of the entry at `index`; None where this log has no entry, so that "absent" never equals a term.
 
-        A compacted entry is absent too: its term is forgotten, and must not be mistaken for that of no entry at all.
+        A compacted entry is absent too, and so is index 0, which only a log that begins at 1 answers with term 0.
         """
         if index == self.base.index:
             return self.base.term

@@ -64,7 +64,7 @@ class RequestVoteResponse(msgspec.Struct, frozen=True, array_like=True):
 
 
 class AppendEntries(msgspec.Struct, frozen=True, array_like=True):
-    """Replicates entries and the commit index (paper §5.3); with no entries it is a probe."""
+    """Replicates entries and the commit index (paper §5.3); with none it asks whether all that was sent has come."""
 
     term: Term
     prev: EntryId
@@ -103,7 +103,7 @@ class HeartbeatResponse(msgspec.Struct, frozen=True, array_like=True):
     round: Index
     disk_id: str
     priority: int = 1
-    """How much the sender should lead rather than others; 0: never."""
+    """How much the sender should lead rather than others; 0: only if nobody else can."""
 
 
 class TimeoutNow(msgspec.Struct, frozen=True, array_like=True):

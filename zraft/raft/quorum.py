@@ -19,7 +19,7 @@ class Tally(Enum):
 
 
 def majority(count: int) -> int:
-    """Return how many of `count` voters any two decisions must share a voter among (paper §5.1)."""
+    """Return the least number of `count` voters such that any two groups of that size share one (paper §5.1)."""
     return count // 2 + 1
 
 

@@ -119,7 +119,7 @@ class State(ABC):
         self.sends: list[tuple[NodeId, Message]] = []
         """May leave at once."""
         self.responses: list[tuple[NodeId, Message]] = []
-        """Leave with the next write."""
+        """Leave with the next write, or at once if there is nothing to wait for; what waits for the term to be durable, too."""
         self.pieces: list[InstallSnapshot] = []
         """Of a snapshot that is arriving, for the disk, since the last `Ready`."""
         self.installs: Snapshot | None = None

@@ -49,7 +49,10 @@ class TermGate(Voter):
         return True
 
     def answer_outdated(self, source: NodeId, message: Message) -> None:
-        """Tell whoever is behind which term it is (paper §5.1); what answers our own past is dropped."""
+        """Tell whoever is behind which term it is (paper §5.1); what answers our own past is dropped.
+
+        These refusals promise nothing. They wait for the disk all the same, as they bear a term that may not be there yet.
+        """
         if not isinstance(message, PreVote | RequestVote | Heartbeat | AppendEntries | InstallSnapshot):
             return
         self.note("outdated_term", source=source, term=message.term, current=self.term)

@@ -53,8 +53,8 @@ class Writes:
     def next(self, standing: HardState, log: Log, responses: list[tuple[NodeId, Message]], now: float) -> Write | None:
         """Return what the disk does not know yet, with `responses` that wait for it.
 
-        None when it knows everything, and has reported it if there are responses: then they may leave at once. Responses
-        with nothing to write get a write of their own, behind those that they wait for.
+        None when there is nothing to write, and no responses, or nothing under way for them to wait for: then they leave at
+        once. Responses with nothing to write get a write of their own, behind those that they wait for.
         """
         hard_state = None
         if self._handed != standing:
