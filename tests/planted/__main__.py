@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import planted_checks
-from planted_bug import ROOT, Bug, all_bugs
+from planted_bug import ROOT, Bug, Misplaced, all_bugs
 from planted_checks import CHECKS, Verdict
 
 COPIED = ["zraft", "tests", "scripts", "config", "pyproject.toml"]
@@ -63,9 +63,6 @@ def try_sound(name: str) -> Verdict:
 
 def chosen(bugs: list[Bug], names: list[str], sample: int | None) -> list[Bug]:
     """Return the bugs asked for; a sample is as many in turn, so that a while of days sees all."""
-    unknown = set(names) - {bug.name for bug in bugs}
-    if unknown:
-        sys.exit(f"no planted bug is called {', '.join(sorted(unknown))}; see tests/planted/bugs")
     bugs = [bug for bug in bugs if not names or bug.name in names]
     if sample is None:
         return bugs
@@ -103,6 +100,9 @@ def main() -> int:
     parser.add_argument("--expected", action="store_true")
     parser.add_argument("--no-sound", action="store_true", help="do not run the checks without a bug first")
     args = parser.parse_args()
+    unknown = set(args.names) - {bug.name for bug in all_bugs()}
+    if unknown:
+        parser.error(f"no planted bug is called {', '.join(sorted(unknown))}; see tests/planted/bugs")
     bugs = chosen(all_bugs(), args.names, args.sample)
     orders = [order(bug, args.check, expected=args.expected) for bug in bugs]
     needed = [name for name in CHECKS if any(name == names[0] for names in orders)]
@@ -110,6 +110,8 @@ def main() -> int:
     with ThreadPoolExecutor(args.jobs) as pool:
         try:
             return campaign(pool, bugs, orders, [] if args.no_sound else needed)
+        except Misplaced as error:
+            parser.error(str(error))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             planted_checks.end_all()
@@ -117,9 +119,9 @@ def main() -> int:
 
 def campaign(pool: ThreadPoolExecutor, bugs: list[Bug], orders: list[list[str]], needed: list[str]) -> int:
     """Try the checks that are `needed` without a bug, then plant bug after bug; return the exit code."""
-    broken = [verdict for verdict in pool.map(try_sound, needed) if verdict.finding]
+    broken = [verdict for verdict in pool.map(try_sound, needed) if verdict.finding or verdict.trouble]
     for verdict in broken:
-        print(f"{verdict.check} fails without any bug: {verdict.finding}", flush=True)
+        print(f"{verdict.check} fails without any bug: {verdict.finding or verdict.trouble}", flush=True)
     if broken:
         return 1
     missed = 0

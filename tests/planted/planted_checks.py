@@ -19,7 +19,7 @@ BUDGET_S = 45
 """After so long the simulator begins no further seed."""
 TEST_S = 60
 """How long one test may take: a bug that makes it run for ever is found there."""
-HISTORIES = 300
+HISTORIES = 100
 """Random histories of bare cores."""
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+\.py.*?)(?: - (.*))?$", re.MULTILINE)
 _HISTORY = re.compile(r"test_random_history\[(\d+)\]")
