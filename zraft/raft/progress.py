@@ -75,8 +75,10 @@ class Progress:
             self.next_index = last + 1
 
     def acknowledged(self, match_index: Index) -> bool:
-        """Take an acknowledgement; True when it brought `match_index` forward. It never lowers
-        `match_index`; in PROBE any shows where the logs meet."""
+        """Take an acknowledgement; True when it brought `match_index` forward, which it never lowers.
+
+        In PROBE any shows where the logs meet.
+        """
         advanced = match_index > self.match_index
         self.match_index = max(self.match_index, match_index)
         if self.snapshot is not None and match_index < self.snapshot.last.index:
