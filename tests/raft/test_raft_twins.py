@@ -317,6 +317,16 @@ def test_two_snapshots_are_kept_and_the_log_from_the_older_one_on(steps: list[in
         assert upto == (every[-KEPT] if len(every) >= KEPT else None)
 
 
+def test_a_snapshot_that_the_leaders_has_overtaken_is_not_kept() -> None:
+    """It was begun before the leader's was installed, and ends before the log begins: nobody could go on behind it."""
+    snapshots = Snapshots((snapshot(3),))
+    snapshots.installed(snapshot(9))
+    for late in (snapshot(5), snapshot(9)):
+        assert snapshots.taken(late) is None
+        assert snapshots.kept == [snapshot(9)]
+    assert snapshots.taken(snapshot(10)) == snapshot(9)
+
+
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 4), st.booleans()), max_size=30))
 def test_pieces_are_taken_in_order_one_at_a_time_and_of_one_snapshot(pieces: list[tuple[str, int, bool]]) -> None:
     named = {"a": snapshot(5, size=4), "b": snapshot(7, size=4)}

@@ -144,3 +144,21 @@ def test_a_piece_that_is_asked_for_is_the_one_that_was_written() -> None:
     files.fetch("n3", InstallSnapshot(2, named(4), 0))
     with_data = msgspec.structs.replace(asked, data=BYTES[PIECE : 2 * PIECE])
     assert files.take_news() == [Fetched("n2", with_data, 2), Fetched("n3", None, 2)]
+
+
+def test_a_snapshot_that_the_log_has_left_behind_while_it_was_written_goes_again() -> None:
+    """The leader's was installed meanwhile: the log begins behind that one, and nothing leads there from the older one."""
+    fs = CrashFS()
+    files = opened(fs)
+    files.save(drafted(3), iter(cut(BYTES)))
+    for number, piece in enumerate(cut(BYTES)):
+        files.step()
+        files.receive(InstallSnapshot(2, named(5), number * PIECE, piece))
+    files.drop_before(named(5))
+    while files.step():
+        pass
+    assert Saved(named(3)) in files.take_news(), "whoever began it hears of its end"
+    while files.step():
+        pass
+    assert files.kept == [named(5)]
+    assert len(fs.list("snapshots")) == 1

@@ -37,7 +37,12 @@ class Snapshots:
         return self.kept[-1] if self.kept else None
 
     def taken(self, snapshot: Snapshot) -> Snapshot | None:
-        """Keep a snapshot of one's own; return the one up to whose end the log may go, if any."""
+        """Keep a snapshot of one's own; return the one up to whose end the log may go, if any.
+
+        One that was overtaken by the leader's while it was being written is of no more use: the log begins behind that.
+        """
+        if self.newest is not None and snapshot.last.index <= self.newest.last.index:
+            return None
         self.kept = [*self.kept, snapshot][-KEPT:]
         return self.kept[0] if len(self.kept) == KEPT else None
 

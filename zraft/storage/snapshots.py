@@ -12,7 +12,7 @@ import msgspec
 
 from zraft.errors import StorageError
 from zraft.raft.messages import CHUNK_BYTES_MAX, InstallSnapshot
-from zraft.raft.types import EntryId, NodeId, Snapshot
+from zraft.raft.types import EntryId, Index, NodeId, Snapshot
 from zraft.seams import DiskNews, Draft, Fetched, File, FileSystem, Saved, Stored
 from zraft.storage import snapshothead
 
@@ -58,6 +58,8 @@ class SnapshotFiles:
         """The snapshot of the node's own that is being written, and what is left of it."""
         self._arriving: tuple[Snapshot, _NewFile] | None = None
         """The leader's, as far as it has come."""
+        self._needed_from: Index = 0
+        """Snapshots that end before this are of no use: the log begins there."""
         self._news: list[DiskNews] = []
         self._damaged: dict[str, str] = {}
         """Files that can't be used, and why."""
@@ -191,12 +193,15 @@ class SnapshotFiles:
 
     def _keep(self, file: "_NewFile") -> Snapshot:
         snapshot = file.finish()
-        if snapshot not in self.kept:
+        if snapshot.last.index < self._needed_from:
+            self._superfluous.append(f"{DIRECTORY}/{file_name(snapshot.last)}")
+        elif snapshot not in self.kept:
             self.kept = sorted([*self.kept, snapshot], key=lambda each: each.last.index)
         return snapshot
 
     def drop_before(self, snapshot: Snapshot) -> None:
         """Remove those that are older than `snapshot`, behind which the log begins; `step` does it."""
+        self._needed_from = snapshot.last.index
         old = [each for each in self.kept if each.last.index < snapshot.last.index]
         self.kept = self.kept[len(old) :]
         self._superfluous += [f"{DIRECTORY}/{file_name(each.last)}" for each in old]
