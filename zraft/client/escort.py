@@ -88,11 +88,12 @@ class EscortClient:
 
     def move(self, x: Number, y: Number) -> Step:
         """Move the formation by [x, y], once; return the row of the history that this made."""
-        return self._client.wait(self.submit_move(x, y))
+        step: Step = self._client.command(_MACHINE, _move(x, y), _read_row)
+        return step
 
     def submit_move(self, x: Number, y: Number) -> "Future[Step]":
         """Do what `move` does, without waiting."""
-        return self._client.submit_command(_MACHINE, _encode(commands.Move(vector(x, y))), _read_row)
+        return self._client.submit_command(_MACHINE, _move(x, y), _read_row)
 
     def march(self, x: Number, y: Number, *, every_ms: int = EVERY_MS) -> March:
         """Set the goal of the formation's head, in place of any other, and return at once.
@@ -107,15 +108,12 @@ class EscortClient:
         every_ms
             Cluster time between two steps, 1 to 3,600,000.
         """
-        return self._client.wait(self.submit_march(x, y, every_ms=every_ms))
+        march: March = self._client.command(_MACHINE, _set_out(x, y, every_ms), _read_march)
+        return march
 
     def submit_march(self, x: Number, y: Number, *, every_ms: int = EVERY_MS) -> "Future[March]":
         """Do what `march` does, without waiting."""
-        refusal = commands.why_no_pace(every_ms)
-        if refusal is not None:
-            raise InvalidRequest(refusal)
-        command = commands.March(vector(x, y), every_ms)
-        return self._client.submit_command(_MACHINE, _encode(command), _read_march)
+        return self._client.submit_command(_MACHINE, _set_out(x, y, every_ms), _read_march)
 
     def positions(self) -> list[Position]:
         """Return where each member is; linearizable."""
@@ -128,7 +126,8 @@ class EscortClient:
 
     def formation(self) -> Formation:
         """Return where each member is, and the newest march; linearizable."""
-        return self._client.wait(self.submit_formation())
+        formation: Formation = self._client.query(_MACHINE, _encode(commands.AskFormation()), _read_formation)
+        return formation
 
     def submit_formation(self) -> "Future[Formation]":
         """Do what `formation` does, without waiting."""
@@ -136,11 +135,23 @@ class EscortClient:
 
     def history(self) -> Steps:
         """Return the newest 10,000 moves, oldest first; linearizable."""
-        return self._client.wait(self.submit_history())
+        steps: Steps = self._client.query(_MACHINE, _encode(commands.AskHistory()), _pages())
+        return steps
 
     def submit_history(self) -> "Future[Steps]":
         """Do what `history` does, without waiting."""
         return self._client.submit_query(_MACHINE, _encode(commands.AskHistory()), _pages())
+
+
+def _move(x: Number, y: Number) -> bytes:
+    return _encode(commands.Move(vector(x, y)))
+
+
+def _set_out(x: Number, y: Number, every_ms: int) -> bytes:
+    refusal = commands.why_no_pace(every_ms)
+    if refusal is not None:
+        raise InvalidRequest(refusal)
+    return _encode(commands.March(vector(x, y), every_ms))
 
 
 def _read_row(result: bytes) -> Step:

@@ -8,7 +8,7 @@ import msgspec
 from zraft.client.calls import Again
 from zraft.client.catalog.brokers import Brokers
 from zraft.client.catalog.metadata import Metadata, Pages, apply_delta
-from zraft.client.catalog.noun import encoded
+from zraft.client.catalog.noun import Asked, encoded
 from zraft.client.catalog.partitions import Partitions
 from zraft.client.catalog.producers import Producers
 from zraft.client.catalog.topics import Topics
@@ -47,12 +47,12 @@ class CatalogClient:
         InvalidRequest
             `since` is so old that deletions behind it are forgotten, or not a revision of this catalog.
         """
-        return self._client.wait(self.submit_fetch(since))
+        metadata: Metadata = self._client.query(*_fetch(since))
+        return metadata
 
     def submit_fetch(self, since: int = 0) -> "Future[Metadata]":
         """Do what `fetch` does, without waiting."""
-        fetch = Fetch(since)
-        return self._client.submit_query(commands.MACHINE, encoded(fetch), Pages(fetch).read)
+        return self._client.submit_query(*_fetch(since))
 
     def events(self, since_ms: int = 0, *, kind: str | None = None) -> list[Happened]:
         """Return what happened to the catalog, oldest first: the newest 10,000 registrations, changes and deletions.
@@ -64,19 +64,29 @@ class CatalogClient:
         kind
             Only what happened to brokers, topics, partitions or producers: ``broker``, ``topic``, ``partition`` or ``producer``.
         """
-        return self._client.wait(self.submit_events(since_ms, kind=kind))
+        events: list[Happened] = self._client.query(*_events(since_ms, kind))
+        return events
 
     def submit_events(self, since_ms: int = 0, *, kind: str | None = None) -> "Future[list[Happened]]":
         """Do what `events` does, without waiting."""
-        if kind is not None and kind not in NOUNS:
-            raise InvalidRequest(f"nothing happens to records of the kind {kind!r}; there are {', '.join(NOUNS)}")
-        query = Events(0, None if kind is None else Kind(kind), since_ms)
-        found: list[Happened] = []
+        return self._client.submit_query(*_events(since_ms, kind))
 
-        def read(result: bytes) -> list[Happened] | Again:
-            page = commands.decode_events(result)
-            found.extend(page.events)
-            following = msgspec.structs.replace(query, after=found[-1].revision) if page.more else None
-            return found if following is None else Again(commands.encode(following))
 
-        return self._client.submit_query(commands.MACHINE, encoded(query), read)
+def _fetch(since: int) -> Asked:
+    fetch = Fetch(since)
+    return commands.MACHINE, encoded(fetch), Pages(fetch).read
+
+
+def _events(since_ms: int, kind: str | None) -> Asked:
+    if kind is not None and kind not in NOUNS:
+        raise InvalidRequest(f"nothing happens to records of the kind {kind!r}; there are {', '.join(NOUNS)}")
+    query = Events(0, None if kind is None else Kind(kind), since_ms)
+    found: list[Happened] = []
+
+    def read(result: bytes) -> list[Happened] | Again:
+        page = commands.decode_events(result)
+        found.extend(page.events)
+        following = msgspec.structs.replace(query, after=found[-1].revision) if page.more else None
+        return found if following is None else Again(commands.encode(following))
+
+    return commands.MACHINE, encoded(query), read

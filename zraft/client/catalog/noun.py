@@ -24,6 +24,8 @@ Named = TypeVar("Named")
 """What names a record of the kind."""
 BrokerName = int | str
 """A broker_id, or a uuid."""
+Asked = tuple[str, bytes, Callable[[bytes], Any]]
+"""The machine, what it is to do, and who reads the result."""
 
 
 class Noun(Generic[Named, Record]):
@@ -37,22 +39,32 @@ class Noun(Generic[Named, Record]):
 
     def get(self, name: Named) -> Record | None:
         """Return a record, or None."""
-        return self._client.wait(self.submit_get(name))
+        record: Record | None = self._client.query(*self._get(name))
+        return record
 
     def submit_get(self, name: Named) -> "Future[Record | None]":
         """Do what `get` does, without waiting."""
-        query = Get(type(self)._key(name))
-        return self._client.submit_query(commands.MACHINE, encoded(query), commands.decode_record)
+        return self._client.submit_query(*self._get(name))
 
     def list(self) -> Records[Record]:
         """Return all records, as of one moment, in the order of their keys."""
-        return self._client.wait(self.submit_list())
+        return self._fetch(None)
 
     def submit_list(self) -> "Future[Records[Record]]":
         """Do what `list` does, without waiting."""
         return self._send_fetch(None)
 
+    def _get(self, name: Named) -> Asked:
+        return commands.MACHINE, encoded(Get(type(self)._key(name))), commands.decode_record
+
+    def _fetch(self, owner: BrokerKey | TopicKey | None) -> Records[Record]:
+        records: Records[Record] = self._client.query(*self._listing(owner))
+        return records
+
     def _send_fetch(self, owner: BrokerKey | TopicKey | None) -> "Future[Records[Record]]":
+        return self._client.submit_query(*self._listing(owner))
+
+    def _listing(self, owner: BrokerKey | TopicKey | None) -> Asked:
         fetch = Fetch(kind=self._kind, owner=owner)
         pages = Pages(fetch)
 
@@ -60,7 +72,7 @@ class Noun(Generic[Named, Record]):
             whole = pages.read(result)
             return whole if isinstance(whole, Again) else getattr(whole, f"{self._kind}s")
 
-        return self._client.submit_query(commands.MACHINE, encoded(fetch), read)
+        return commands.MACHINE, encoded(fetch), read
 
     def delete(self, name: Named) -> Record:
         """Remove a record and return it as it was.
@@ -72,23 +84,30 @@ class Noun(Generic[Named, Record]):
         InvalidRequest
             Others refer to it: partitions to their topic and brokers, producers to their broker.
         """
-        return self._client.wait(self.submit_delete(name))
+        return self._carry_out(Delete(type(self)._key(name)))
 
     def submit_delete(self, name: Named) -> "Future[Record]":
         """Do what `delete` does, without waiting."""
-        return self._send_change(Delete(type(self)._key(name)))
+        return self._send(Delete(type(self)._key(name)))
 
-    def _send(self, command: Command) -> "Future[Any]":
-        return self._client.submit_command(commands.MACHINE, encoded(command), commands.decode_record)
+    def _carry_out(self, command: Command) -> Record:
+        record: Record = self._client.command(*_asked(command))
+        return record
 
-    def _send_change(self, command: Change | Delete) -> "Future[Record]":
-        def read(result: bytes) -> Any:
-            record = commands.decode_record(result)
-            if record is None:
-                raise missing(command.key)
-            return record
+    def _send(self, command: Command) -> "Future[Record]":
+        return self._client.submit_command(*_asked(command))
 
-        return self._client.submit_command(commands.MACHINE, encoded(command), read)
+
+def _asked(command: Command) -> Asked:
+    """Return a command with the reader of its result, which is the record; or there is none, and that is an error."""
+
+    def read(result: bytes) -> Any:
+        record = commands.decode_record(result)
+        if record is None and isinstance(command, Change | Delete):
+            raise missing(command.key)
+        return record
+
+    return commands.MACHINE, encoded(command), read
 
 
 def encoded(request: Command | Query) -> bytes:

@@ -19,15 +19,15 @@ class Producers(Noun[Name, Producer]):
 
     def list(self, broker: BrokerName | None = None) -> Listing:
         """Return all producers, or those of a broker."""
-        return self._client.wait(self.submit_list(broker))
+        return self._fetch(_owner(broker))
 
     def submit_list(self, broker: BrokerName | None = None) -> "Future[Listing]":
         """Do what `list` does, without waiting."""
-        return self._send_fetch(None if broker is None else BrokerKey(broker))
+        return self._send_fetch(_owner(broker))
 
     def register(self, broker: BrokerName, producer_id: int) -> Producer:
         """Add a producer, with the epoch that its broker has, or return the one that has this number, as it is."""
-        return self._client.wait(self.submit_register(broker, producer_id))
+        return self._carry_out(RegisterProducer(BrokerKey(broker), producer_id))
 
     def submit_register(self, broker: BrokerName, producer_id: int) -> "Future[Producer]":
         """Do what `register` does, without waiting."""
@@ -41,8 +41,12 @@ class Producers(Noun[Name, Producer]):
         NotFound
             There is no such producer.
         """
-        return self._client.wait(self.submit_change(name))
+        return self._carry_out(ChangeProducer(ProducerKey(name)))
 
     def submit_change(self, name: Name) -> "Future[Producer]":
         """Do what `change` does, without waiting."""
-        return self._send_change(ChangeProducer(ProducerKey(name)))
+        return self._send(ChangeProducer(ProducerKey(name)))
+
+
+def _owner(broker: BrokerName | None) -> BrokerKey | None:
+    return None if broker is None else BrokerKey(broker)

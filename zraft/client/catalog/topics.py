@@ -15,7 +15,7 @@ class Topics(Noun[str, Topic]):
 
     def register(self, name: str) -> Topic:
         """Add a topic, or return the one of this name."""
-        return self._client.wait(self.submit_register(name))
+        return self._carry_out(RegisterTopic(name))
 
     def submit_register(self, name: str) -> "Future[Topic]":
         """Do what `register` does, without waiting."""
@@ -29,8 +29,8 @@ class Topics(Noun[str, Topic]):
         NotFound
             There is no such topic.
         """
-        return self._client.wait(self.submit_change(name, new_name))
+        return self._carry_out(ChangeTopic(TopicKey(name), new_name))
 
     def submit_change(self, name: str, new_name: str) -> "Future[Topic]":
         """Do what `change` does, without waiting."""
-        return self._send_change(ChangeTopic(TopicKey(name), new_name))
+        return self._send(ChangeTopic(TopicKey(name), new_name))
