@@ -6,21 +6,28 @@ where it matters, all of this costs nothing, not even the question whether it is
 
 import importlib.metadata
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
-import msgspec
 from loguru import logger
 
 from zraft import __version__
 from zraft.config import Config
 from zraft.machines.sessions import Machines, Result
 from zraft.raft import describe
-from zraft.raft.messages import Message, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, TimeoutNow
+from zraft.raft.messages import (
+    InstallSnapshot,
+    Message,
+    PreVote,
+    PreVoteResponse,
+    RequestVote,
+    RequestVoteResponse,
+    TimeoutNow,
+)
 from zraft.raft.ready import Write
-from zraft.raft.types import Entry, EntryKind, NodeId
+from zraft.raft.types import Entry, EntryKind, NodeId, Snapshot
 from zraft.replica import World
 from zraft.requests import Batch, Outcome, Reply
-from zraft.seams import Guard, Network, WriteQueue
+from zraft.seams import DiskNews, Draft, Guard, Network, WriteQueue
 from zraft.storage.wal import Storage
 
 SLOW_WRITE_MS = 50.0
@@ -49,12 +56,8 @@ def introduce(config: Config, node_id: NodeId, storage: Storage) -> None:
 
 def talkative(world: World) -> World:
     """Return the same world, which tells what goes through it."""
-    return msgspec.structs.replace(
-        world,
-        network=TalkativeNetwork(world.network),
-        disk=TalkativeDisk(world.disk, world.clock.now_ms),
-        guard=TalkativeGuard(world.guard),
-    )
+    network, disk = TalkativeNetwork(world.network), TalkativeDisk(world.disk, world.clock.now_ms)
+    return World(world.clock, world.random, network, disk, TalkativeGuard(world.guard))
 
 
 class TalkativeNetwork:
@@ -83,7 +86,7 @@ class TalkativeNetwork:
 
 
 class TalkativeDisk:
-    """Tells of writes that take long."""
+    """Tells of writes that take long, and passes on what concerns snapshots."""
 
     def __init__(self, disk: WriteQueue, now_ms: Callable[[], float]) -> None:
         self._disk = disk
@@ -106,6 +109,26 @@ class TalkativeDisk:
                 size = sum(len(entry.data) for entry in write.entries)
                 logger.debug("a write of {} entries, {:,} bytes, took {:.0f} ms", len(write.entries), size, took)
         return durable
+
+    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
+        """Save."""
+        self._disk.save(draft, pieces)
+
+    def receive(self, piece: InstallSnapshot) -> None:
+        """Receive."""
+        self._disk.receive(piece)
+
+    def fetch(self, target: NodeId, wanted: InstallSnapshot) -> None:
+        """Fetch."""
+        self._disk.fetch(target, wanted)
+
+    def news(self) -> list[DiskNews]:
+        """Return what has come to an end."""
+        return self._disk.news()
+
+    def pieces(self, snapshot: Snapshot) -> Iterator[bytes]:
+        """Yield the bytes of a snapshot."""
+        return self._disk.pieces(snapshot)
 
 
 class TalkativeGuard:

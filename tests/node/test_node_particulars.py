@@ -3,7 +3,7 @@
 import random
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -15,13 +15,15 @@ from node_rig import NodeRig
 from zraft import particulars
 from zraft.machines.kv.store import KeyValueStore
 from zraft.particulars import TalkativeMachines
-from zraft.raft.messages import Heartbeat, Message, PreVote
+from zraft.raft.messages import Heartbeat, InstallSnapshot, Message, PreVote
 from zraft.raft.ready import Write
-from zraft.raft.types import Entry, EntryId, EntryKind, NodeId
+from zraft.raft.types import Entry, EntryId, EntryKind, Membership, NodeId, Snapshot
 from zraft.replica import World
 from zraft.requests import Outcome, Reply, SessionChange
+from zraft.seams import DiskNews, Draft, Guard, Network, Saved, WriteQueue
 
 Make = Callable[..., NodeRig]
+SNAPSHOT = Snapshot(EntryId(1, 7), 0, Membership(("n1",)), 2, bytes(32))
 
 
 class FakeWorld:
@@ -51,6 +53,21 @@ class FakeWorld:
     def completed(self) -> list[int]:
         durable, self.durable = self.durable, []
         return durable
+
+    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
+        self.through.append((draft, [*pieces]))
+
+    def receive(self, piece: InstallSnapshot) -> None:
+        self.through.append(piece)
+
+    def fetch(self, target: NodeId, wanted: InstallSnapshot) -> None:
+        self.through.append((target, wanted))
+
+    def news(self) -> list[DiskNews]:
+        return [Saved(SNAPSHOT)]
+
+    def pieces(self, snapshot: Snapshot) -> Iterator[bytes]:
+        yield repr(snapshot).encode()
 
     def tell(self, order: dict[str, object]) -> None:
         self.through.append(order)
@@ -113,6 +130,25 @@ def test_a_slow_write_is_told_of(world: World, fake: FakeWorld, lines: list[str]
     fake.now, fake.durable = 70.4, [2, 3]
     assert world.disk.completed() == [2, 3]
     assert lines == ["a write of 2 entries, 1,200 bytes, took 70 ms"] * 2
+
+
+def test_what_concerns_snapshots_is_passed_on(world: World, fake: FakeWorld, lines: list[str]) -> None:
+    draft = Draft(SNAPSHOT.last, SNAPSHOT.time_ms, SNAPSHOT.membership)
+    piece = InstallSnapshot(1, SNAPSHOT, 0, b"ab")
+    world.disk.save(draft, [b"a", b"b"])
+    world.disk.receive(piece)
+    world.disk.fetch("n2", piece)
+    assert fake.through == [(draft, [b"a", b"b"]), piece, ("n2", piece)]
+    assert world.disk.news() == [Saved(SNAPSHOT)]
+    assert [*world.disk.pieces(SNAPSHOT)] == [repr(SNAPSHOT).encode()]
+    assert lines == []
+
+
+@pytest.mark.parametrize(("seam", "name"), [(Network, "network"), (WriteQueue, "disk"), (Guard, "guard")])
+def test_whatever_a_seam_can_do_is_there_at_level_debug_too(world: World, seam: type, name: str) -> None:
+    does = {each for each in vars(seam) if not each.startswith("_")}
+    assert does <= set(dir(getattr(world, name)))
+    assert does
 
 
 def test_orders_to_the_guard_are_told_of_without_what_scripts_are_told_in_confidence(
