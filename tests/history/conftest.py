@@ -1,11 +1,10 @@
 """Three nodes that record, and the file that names them."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from node_sockets import starting, written_cluster_file
 from recorder import Recorder
 
 from zraft import config
@@ -14,15 +13,9 @@ from zraft.config import Config
 
 @pytest.fixture
 def cluster_file() -> Iterator[Path]:
-    """Write the file of three nodes on sockets in a directory of their own."""
-    directory = Path(tempfile.mkdtemp(prefix="zh", dir="/tmp"))
-    items = [
-        f"{{id: {n}, peer: 'ipc://{n}.p', client: 'ipc://{n}.c', events: 'ipc://{n}.e'}}" for n in ("n1", "n2", "n3")
-    ]
-    file = directory / "cluster.yaml"
-    file.write_text(f"cluster: {{name: watched}}\nnodes: [{', '.join(items)}]\n")
-    yield file
-    shutil.rmtree(directory)
+    """Write the file of three nodes."""
+    with written_cluster_file() as file:
+        yield file
 
 
 @pytest.fixture
@@ -34,13 +27,5 @@ def watched(cluster_file: Path) -> Config:
 @pytest.fixture
 def start(watched: Config) -> Iterator[Callable[[str], Recorder]]:
     """Start fake nodes; all that are still there are closed in the end."""
-    nodes: list[Recorder] = []
-
-    def start(node_id: str) -> Recorder:
-        nodes.append(Recorder(watched, node_id))
-        return nodes[-1]
-
-    yield start
-    for node in nodes:
-        if node._thread.is_alive():
-            node.close()
+    with starting(Recorder, watched) as start:
+        yield start

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
-from recorder import WAIT_S, Recorder, event
+from node_sockets import WAIT_S
+from recorder import Recorder, event
 
 from zraft import events
 from zraft.client.history.reading import Reading
