@@ -3,51 +3,24 @@
 The commands run in this process; tests/cluster runs some as processes, on real nodes.
 """
 
-import io
-import json
 import re
-import shlex
-from contextlib import redirect_stderr, redirect_stdout
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 from fake_cluster import FakeCluster
+from typed_commands import TypedCommands
 
-from zraft.cli import commands
-from zraft.errors import ZraftError
 from zraft.machines.catalog.store import Catalog
 from zraft.machines.sessions import Machines
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
-class Shell:
+class Shell(TypedCommands):
     """Runs ``zraft catalog`` against three fake nodes."""
 
     def __init__(self, cluster: FakeCluster) -> None:
-        self.file = Path(cluster.directory) / "cluster.yaml"
-        nodes = msgspec.to_builtins(cluster.config.nodes)
-        self.file.write_bytes(msgspec.yaml.encode({"cluster": {"id": cluster.config.cluster.id}, "nodes": nodes}))
-        self.said = ""
-        """What the last command said on stderr, or would have."""
-
-    def run(self, line: str, *, code: int = 0) -> str:
-        """Return what ``zraft catalog LINE`` prints; check its exit code."""
-        with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-            try:
-                ended = commands.run(["catalog", *shlex.split(line), "--config", str(self.file)])
-                self.said = err.getvalue()
-            except ZraftError as error:
-                ended, self.said = error.exit_code, str(error)
-        assert ended == code, (line, self.said)
-        assert self.said.count("\n") <= 1, "one mistake, one line"
-        return out.getvalue()
-
-    def json(self, line: str) -> Any:
-        return json.loads(self.run(f"{line} --json"))
+        super().__init__(cluster, "catalog")
 
     def uuid(self, line: str) -> str:
         """Return the uuid that a registration prints, and nothing else."""

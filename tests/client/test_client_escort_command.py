@@ -3,57 +3,22 @@
 The commands run in this process; tests/cluster runs them as processes, on real nodes.
 """
 
-import io
-import json
-import shlex
-from contextlib import redirect_stderr, redirect_stdout
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from escort_fakes import Fakes
 from fake_cluster import FakeCluster
+from typed_commands import TypedCommands
 
 from zraft import requests
-from zraft.cli import commands
-from zraft.errors import ZraftError
 from zraft.machines.escort.commands import March, Move
 
 
-class Shell:
+class Shell(TypedCommands):
     """Runs ``zraft escort`` against three fake nodes."""
 
     def __init__(self, fakes: Fakes) -> None:
-        cluster = fakes.cluster
-        self.file = Path(cluster.directory) / "cluster.yaml"
-        nodes = msgspec.to_builtins(cluster.config.nodes)
-        self.file.write_bytes(msgspec.yaml.encode({"cluster": {"id": cluster.config.cluster.id}, "nodes": nodes}))
-        self.said = ""
-        """What the last command said on stderr, or would have."""
-
-    def run(self, line: str, *, code: int = 0) -> str:
-        """Return what ``zraft escort LINE`` prints; check its exit code."""
-        verb, *words = shlex.split(line)
-        with redirect_stdout(Printed()) as out, redirect_stderr(io.StringIO()) as err:
-            try:
-                ended = commands.run(["escort", verb, "--config", str(self.file), *words])
-                self.said = err.getvalue()
-            except ZraftError as error:
-                ended, self.said = error.exit_code, str(error)
-        assert ended == code, (line, self.said)
-        assert self.said.count("\n") <= 1, "one mistake, one line"
-        return out.getvalue()
-
-    def json(self, line: str) -> Any:
-        return json.loads(self.run(f"{line} --json"))
-
-
-class Printed(io.StringIO):
-    """Standard output that is no terminal, and has a descriptor as every one does."""
-
-    def fileno(self) -> int:
-        return 1
+        super().__init__(fakes.cluster, "escort", options_at=1)
 
 
 @pytest.fixture

@@ -1,19 +1,14 @@
 """``zraft member`` as a user types it, on fake nodes."""
 
-import io
 import json
-import shlex
-from contextlib import redirect_stderr, redirect_stdout
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from fake_cluster import SERVE, FakeCluster
+from typed_commands import TypedCommands
 
 from zraft import requests
-from zraft.cli import commands
-from zraft.errors import ZraftError
 from zraft.raft.types import Endpoints
 from zraft.requests import Joining, Member, Members, MembershipChange, MembersRequest, Outcome, Reply
 
@@ -33,27 +28,15 @@ KNOWN = Members(
 )
 
 
-class Printed(io.StringIO):
-    """Standard output that is no terminal, and has a descriptor as every one does."""
-
-    def fileno(self) -> int:
-        return 1
-
-
-class Shell:
+class Shell(TypedCommands):
     """Runs ``zraft member`` against three fake nodes, whose leader answers what it is told to."""
 
     def __init__(self, cluster: FakeCluster) -> None:
+        super().__init__(cluster, "member", options_at=1)
         cluster.behaviour = self._answer
         cluster.start()
-        self.file = Path(cluster.directory) / "cluster.yaml"
-        self.document: dict[str, Any] = {
-            "cluster": {"id": cluster.config.cluster.id},
-            "nodes": msgspec.to_builtins(cluster.config.nodes),
-        }
         self.answer = Reply(0, Outcome.DONE, msgspec.to_builtins(KNOWN))
         self.asked: list[Any] = []
-        self.said = ""
 
     def _answer(self, name: str, request: Any, batch: requests.Batch | None) -> str | Reply:
         if not isinstance(request, MembersRequest | MembershipChange):
@@ -63,17 +46,8 @@ class Shell:
 
     def run(self, line: str, *, code: int = 0) -> str:
         """Return what ``zraft member LINE`` prints; check its exit code."""
-        self.file.write_bytes(msgspec.yaml.encode(self.document))
         self.asked.clear()
-        verb, *words = shlex.split(line)
-        with redirect_stdout(Printed()) as out, redirect_stderr(io.StringIO()) as err:
-            try:
-                ended = commands.run(["member", verb, "--config", str(self.file), *words])
-                self.said = err.getvalue()
-            except ZraftError as error:
-                ended, self.said = error.exit_code, str(error)
-        assert ended == code, (line, self.said)
-        return out.getvalue()
+        return super().run(line, code=code)
 
 
 @pytest.fixture
