@@ -1,26 +1,20 @@
 """``zraft elections``: who stood in each term, and who voted for whom."""
 
-import json
-import os
 import sys
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from zraft.cli.find import find_config
 from zraft.cli.options import AsJson, ConfigFile, Timeout
+from zraft.cli.terms import OneTerm, print_terms
 from zraft.client.client import Client
 from zraft.client.history.elections import Candidacy, Election
-from zraft.errors import NotFound
 from zraft.moments import iso
-from zraft.monitor.table import Line, grid, text_or_dash
-from zraft.supervisor.output import wants_colour
+from zraft.monitor.table import Line, text_or_dash
 
 app = typer.Typer(add_completion=False)
 
-OneTerm = Annotated[
-    int | None, typer.Option("--term", min=1, metavar="TERM", help="Only this term; exit code 1 if nothing is known.")
-]
 _HEADERS = ("TERM", "CANDIDATE", "OUTCOME", "FOR", "AGAINST", "EXPECTED", "CAUSE", "TOOK", "TIME")
 
 
@@ -35,23 +29,12 @@ def elections(
     """
     with Client(find_config(config_file), timeout_s=timeout) as client:
         found = client.history.elections(term, note=print_note)
-    if not found and term is not None:
-        raise nothing_known(term)
-    if as_json:
-        print(json.dumps([_shown(election) for election in found]))
-        return
-    rows = [_line(election.term, candidacy) for election in found for candidacy in election.candidacies]
-    print("\n".join(grid(_HEADERS, rows, colour=wants_colour(sys.stdout.fileno(), os.environ))))
+    print_terms(found, term, _shown if as_json else None, _HEADERS, _lines)
 
 
 def print_note(text: str) -> None:
     """Tell people what may be missing."""
     print(f"zraft: note: {text}", file=sys.stderr)
-
-
-def nothing_known(term: int) -> NotFound:
-    """Return the error for a term that is not in the history."""
-    return NotFound(f"term {term}: nothing is known of it; without --term all are shown that there are")
 
 
 def _shown(election: Election) -> dict[str, Any]:
@@ -81,6 +64,10 @@ def _candidate(candidacy: Candidacy) -> dict[str, Any]:
         "expected": list(candidacy.expected),
         "time": iso(candidacy.wall_ms),
     }
+
+
+def _lines(election: Election) -> list[Line]:
+    return [_line(election.term, candidacy) for candidacy in election.candidacies]
 
 
 def _line(term: int, candidacy: Candidacy) -> Line:

@@ -1,20 +1,16 @@
 """``zraft leaders``: who led when, and how it ended."""
 
-import json
-import os
-import sys
 from typing import Any
 
 import typer
 
-from zraft.cli.elections import OneTerm, nothing_known
 from zraft.cli.find import find_config
 from zraft.cli.options import AsJson, ConfigFile, Timeout
+from zraft.cli.terms import OneTerm, print_terms
 from zraft.client.client import Client
 from zraft.machines.history.commands import Leadership
 from zraft.moments import iso
-from zraft.monitor.table import Line, grid, text_or_dash
-from zraft.supervisor.output import wants_colour
+from zraft.monitor.table import Line, text_or_dash
 
 app = typer.Typer(add_completion=False)
 
@@ -34,13 +30,7 @@ def leaders(
     """
     with Client(find_config(config_file), timeout_s=timeout) as client:
         found = client.history.leaders(term)
-    if not found and term is not None:
-        raise nothing_known(term)
-    if as_json:
-        print(json.dumps([_shown(leadership) for leadership in found]))
-        return
-    rows = [_line(leadership) for leadership in found]
-    print("\n".join(grid(_HEADERS, rows, colour=wants_colour(sys.stdout.fileno(), os.environ))))
+    print_terms(found, term, _shown if as_json else None, _HEADERS, _lines)
 
 
 def _shown(leadership: Leadership) -> dict[str, Any]:
@@ -55,7 +45,7 @@ def _shown(leadership: Leadership) -> dict[str, Any]:
     }
 
 
-def _line(leadership: Leadership) -> Line:
+def _lines(leadership: Leadership) -> list[Line]:
     shown = _shown(leadership)
     cells = (str(leadership.term), leadership.node, *(text_or_dash(shown[name]) for name in ("from", "to", "ended")))
-    return Line(cells, "leader" if leadership.ended is None else "")
+    return [Line(cells, "leader" if leadership.ended is None else "")]
