@@ -5,6 +5,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -105,47 +107,45 @@ def test_the_scripts_that_follow_the_leader(place: Path) -> None:
         subprocess.run(["sh", "-c", "zraft cluster down"], cwd=place, env=terminal, timeout=WAIT_S, check=True)
 
 
+@pytest.fixture
+def run(place: Path) -> Callable[..., str]:
+    """Give what runs a line in the shell, checks its exit code and returns what it prints."""
+
+    def run(line: str, *, code: int = 0, within_s: float = WAIT_S) -> str:
+        done = subprocess.run(
+            ["sh", "-c", line],
+            cwd=place, env=environment(place), capture_output=True, text=True, timeout=within_s, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, (line, done)
+        return done.stdout
+
+    return run
+
+
+@contextmanager
+def cluster_of(count: int, run: Callable[..., str]) -> Iterator[None]:
+    """Have so many nodes run meanwhile."""
+    run(f"zraft cluster up --nodes {count} --detach")
+    try:
+        yield
+    finally:
+        run("zraft cluster down")
+
+
 @pytest.mark.processes
-def test_a_network_that_breaks(place: Path) -> None:
+def test_a_network_that_breaks(run: Callable[..., str]) -> None:
     (drill,) = [block for block in blocks("sh") if "cluster partition" in block]
-    terminal = environment(place)
-    subprocess.run(
-        ["sh", "-c", "zraft cluster up --nodes 5 --detach"], cwd=place, env=terminal, timeout=WAIT_S, check=True
-    )
-    try:
+    with cluster_of(5, run):
         for line in drill.splitlines():
-            wanted = 3 if "exit code 3" in line else 0
-            done = subprocess.run(
-                ["sh", "-c", line], cwd=place, env=terminal, capture_output=True, text=True, timeout=WAIT_S, check=False
-            )
-            assert done.returncode == wanted, (line, done)
-        show = "zraft kv get colour --node n1 --from-follower"
-        shown = subprocess.run(
-            ["sh", "-c", show], cwd=place, env=terminal, capture_output=True, text=True, timeout=WAIT_S, check=True
-        )
-        assert shown.stdout == "blue"
-    finally:
-        subprocess.run(["sh", "-c", "zraft cluster down"], cwd=place, env=terminal, timeout=WAIT_S, check=True)
+            run(line, code=3 if "exit code 3" in line else 0)
+        assert run("zraft kv get colour --node n1 --from-follower") == "blue"
 
 
 @pytest.mark.processes
-def test_a_cluster_grows_and_shrinks(place: Path) -> None:
+def test_a_cluster_grows_and_shrinks(run: Callable[..., str]) -> None:
     (example,) = [block for block in blocks("sh") if "cluster add 2" in block]
-    terminal = environment(place)
-    subprocess.run(
-        ["sh", "-c", "zraft cluster up --nodes 3 --detach"], cwd=place, env=terminal, timeout=WAIT_S, check=True
-    )
-    try:
+    with cluster_of(3, run):
         for line in example.splitlines():
-            done = subprocess.run(
-                ["sh", "-c", line], cwd=place, env=terminal, capture_output=True, text=True, timeout=90, check=False
-            )
-            assert done.returncode == 0, (line, done)
-        shown = subprocess.run(
-            ["sh", "-c", "zraft member list"], cwd=place, env=terminal, capture_output=True, text=True, check=True
-        )
-        assert [line.split()[:2] for line in shown.stdout.splitlines()[1:]] == [
-            [n, "voter"] for n in ("n2", "n3", "n5")
-        ]
-    finally:
-        subprocess.run(["sh", "-c", "zraft cluster down"], cwd=place, env=terminal, timeout=WAIT_S, check=True)
+            run(line, within_s=90)
+        shown = run("zraft member list").splitlines()[1:]
+        assert [line.split()[:2] for line in shown] == [[n, "voter"] for n in ("n2", "n3", "n5")]
