@@ -80,6 +80,8 @@ class _Read(msgspec.Struct, frozen=True):
 
     client: bytes
     asked: Queries
+    led: bool
+    """Whether this node led when it took them; if not, the core says what becomes of them (`reads_lost`)."""
 
 
 class Serving:
@@ -199,8 +201,9 @@ class Serving:
         self._batches_waiting.clear()
         for proposal in proposals.values():
             self._refuse(proposal.client, proposal.request, Outcome.UNKNOWN, "leadership moved while it was under way")
-        reads, self._reads = self._reads, {}
-        for read in reads.values():
+        reads = {context: read for context, read in self._reads.items() if read.led}
+        for context, read in reads.items():
+            del self._reads[context]
             self._count_queries(read.asked, -1)
             self._refuse(read.client, read.asked.id, Outcome.REFUSED, "leadership moved")
 
@@ -267,11 +270,13 @@ class Serving:
             why = f"busy: {self.count:,} requests with {self._queries_waiting:,} queries wait already"
             self._refuse(client, request.id, Outcome.REFUSED, why)
         elif request.source == From.STALE:
-            self._confirmed.appendleft((0, _Read(client, request)))  # From whatever is applied: no index to wait for.
+            self._confirmed.appendleft(
+                (0, _Read(client, request, False))
+            )  # From whatever is applied: no index to wait for.
             self._count_queries(request, 1)
         elif self._raft.read_index(context, now, follower=request.source == From.ANY):
             self._next_context += 1
-            self._reads[context] = _Read(client, request)
+            self._reads[context] = _Read(client, request, isinstance(self._raft.role, Leader))
             self._count_queries(request, 1)
         else:
             why = "this node knows no leader" if request.source == From.ANY else "this node does not lead"

@@ -6,6 +6,7 @@ from virtual_cluster import VirtualCluster, VirtualNode
 
 from zraft import serving
 from zraft.machines.kv.commands import Get, List, encode
+from zraft.raft.messages import Heartbeat
 from zraft.raft.types import Role
 from zraft.requests import From, Outcome, Queries
 
@@ -126,3 +127,18 @@ def test_a_stale_read_does_not_wait_behind_others(cluster: VirtualCluster, leade
     stale = cluster.ask(leader, Queries(0, "kv", [encode(Get(b"k"))], From.STALE))
     assert cluster.answered(stale).outcome == Outcome.DONE
     assert cluster.answer(waits) is None
+
+
+def test_a_read_taken_in_the_very_turn_in_which_leadership_is_lost_is_the_new_leaders(
+    cluster: VirtualCluster, leader: VirtualNode
+) -> None:
+    """The old leader follows before it is told that it leads no more; what it takes in between is none of its old reads."""
+    cluster.isolate(leader.id)
+    waits = cluster.read(leader, Get(b"k"))
+    new = cluster.led(other_than=leader.id)
+    cluster.heal()
+    leader.hear(new.id, Heartbeat(new.term, 0, 1))
+    asked = cluster.ask(leader, Queries(0, "kv", [encode(Get(b"k"))], From.ANY))
+    assert cluster.answered(asked).outcome == Outcome.DONE
+    assert cluster.answered(waits).outcome == Outcome.REFUSED
+    assert leader.replica.serving.count == 0

@@ -10,6 +10,7 @@ from pretended_cluster import LEADER, OTHER, PretendedCluster
 from zraft.errors import ConfigError
 from zraft.machines.machine import Applied
 from zraft.requests import Batch, Commands, Queries
+from zraft.simulation import clients
 from zraft.simulation.checkers import judge
 from zraft.simulation.clients import Workload
 from zraft.simulation.history import Ending, History, Kind
@@ -69,7 +70,8 @@ def test_a_batch_is_repeated_with_the_same_numbers_and_bytes() -> None:
         assert sorted(sequence for other, sequence in batches if other == session) == list(range(1, count + 1))
 
 
-def test_hints_are_followed_and_remembered() -> None:
+def test_hints_are_followed_and_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "SOURCES", (1, 0, 0))  # Of reads, those that only the leader answers.
     cluster, _ = lived(loss=0)
     asked = Counter(node for _, node, _, _ in cluster.requests)
     assert asked[LEADER] > 5 * asked[OTHER] > 0

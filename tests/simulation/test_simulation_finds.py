@@ -109,8 +109,12 @@ def test_a_late_message_that_takes_away_what_was_acknowledged(monkeypatch: Patch
 
 def test_a_read_answered_before_anybody_has_confirmed_it(monkeypatch: Patch) -> None:
     def read(self: Leader, context: Any) -> None:
-        self.state.reads.append(ReadReady(context, 0))
+        if isinstance(context, int):
+            self.state.reads.append(ReadReady(context, 0))
+        else:
+            proper(self, context)
 
+    proper = Leader.read
     monkeypatch.setattr(Leader, "read", read)
     busy = {"clients": 8, "client_think_ms": 30.0, "client_timeout_ms": 100.0}
     found("I13", election_lower_ms=100.0, election_upper_ms=1_000.0, faults={"isolate": 1_000.0}, **busy)
