@@ -12,7 +12,7 @@ settings.load_profile("zraft")
 settings.register_profile("planted", settings.get_profile("zraft"), phases=[Phase.explicit, Phase.generate])
 
 
-FAST = ("raft", "planted", "storage", "disk", "config", "eventfile", "test_paper.py")
+FAST = ("raft", "disk", "config", "test_paper.py")
 """Where the tests of the core are, with what it stands on: no port, no sleep, half a minute for all of them."""
 
 
