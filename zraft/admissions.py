@@ -165,9 +165,9 @@ class Admissions:
         current, progress = self._raft.memberships.current, leader.progress.get(node)
         if node in leader.roster.lost or node not in (*current.voters, *current.learners):
             return True  # Whoever is no member is refused where the change is looked at.
-        if node in current.disk_ids and progress is not None and progress.heard_at < leader.timer_from:
+        if node in current.disk_ids and progress is not None and not leader.roster.answers(node):
             raise NotYet(
-                f"{node} has not answered this leader yet, so nobody knows whether it lost its data; is it up?"
+                f"{node} does not answer, so nobody knows whether it lost its data; start it first, then ask again"
             )
         return False
 

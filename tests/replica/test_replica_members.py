@@ -288,7 +288,7 @@ def test_who_has_not_been_heard_is_not_taken_for_one_with_its_data(
     cluster.until(lambda: other.replica.raft.memberships.current.disk_ids, "registered")
     reply = cluster.call(other, change(renew=(follower.id,)))
     assert reply.outcome == Outcome.REFUSED
-    assert reply.message.startswith(f"{follower.id} has not answered this leader yet")
+    assert reply.message.startswith(f"{follower.id} does not answer, so nobody knows whether it lost its data")
 
 
 # -- where everybody is ------------------------------------------------------------------------------------------------

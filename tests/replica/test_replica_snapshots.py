@@ -4,7 +4,9 @@ import pytest
 from virtual_cluster import VirtualCluster, VirtualNode
 
 from zraft.errors import StorageError
+from zraft.raft.changes import Change
 from zraft.raft.messages import CHUNK_BYTES_MAX, InstallSnapshot
+from zraft.seams import Draft
 from zraft.storage import snapshots
 from zraft.storage.snapshots import DIRECTORY, file_name
 
@@ -128,3 +130,22 @@ def test_a_client_of_a_node_that_was_sent_a_snapshot_is_still_known(cluster: Vir
     cluster.settled()
     assert len(away.machines.sessions) == len(leader.machines.sessions) == 1
     assert away.machines.store.revision == leader.machines.store.revision == 200
+
+
+def test_a_snapshot_says_what_held_at_its_last_entry_and_not_what_is_under_way(cluster: VirtualCluster) -> None:
+    """A membership that is in the log and not committed may yet be rolled back, and time may have gone on behind it."""
+    leader = cluster.led()
+    cluster.settled()
+    raft, compaction = leader.replica.raft, leader.replica._compaction
+    applied = raft.log.entry(raft.log.last_applied)
+    before = raft.memberships.at(applied.index)
+    cluster.run(500)
+    cluster.isolate(leader.id)
+    other = next(id for id in cluster.ids if id != leader.id)
+    raft.change_membership(Change(remove=(other,)), cluster.now)
+    assert raft.memberships.current != before
+    assert raft.log.last_time_ms > applied.time_ms
+    compaction._grown = BYTES
+    compaction.take_if_due()
+    ((_, draft),) = [effect for effect in leader.effects if effect[0] == "save"]
+    assert draft == Draft(applied.id, applied.time_ms, before)

@@ -16,6 +16,9 @@ from zraft.raft.progress import Progress
 from zraft.raft.state import State
 from zraft.raft.types import EntryId, EntryKind, Index, Membership, NodeId
 
+ROUNDS_MISSED = 2.5
+"""So many heartbeats without an answer, and a follower is doubted."""
+
 
 class _Round(NamedTuple):
     """A learner's race to the end of the log as it was at one moment (thesis §4.2.1)."""
@@ -190,9 +193,17 @@ class Roster:
         self._change_to(changes.entering(current, goal))
 
     def _check_quorum(self, goal: Membership) -> None:
+        if set(goal.voters) == set(self.current.voters):
+            return
         missing = self._shortfall(goal)
-        if missing and set(goal.voters) != set(self.current.voters):
+        if missing:
             raise Refused(missing)
+        silent = [
+            node for node in goal.voters if node != self._state.id and not self.answers(node, heartbeats=ROUNDS_MISSED)
+        ]
+        if len(goal.voters) - len(silent) < quorum.majority(len(goal.voters)):
+            # It may have ended just now: begun, the change would take the quorum with it.
+            raise NotYet(f"{', '.join(silent)} did not answer the last heartbeats; try again in a moment")
 
     def _shortfall(self, goal: Membership) -> str:
         """Say why `goal` would have no quorum now; empty when it would."""
@@ -211,10 +222,13 @@ class Roster:
         progress = self.progress.get(node)
         return bool(self._state.settings.priority if node == self._state.id else progress is None or progress.priority)
 
-    def answers(self, node: NodeId) -> bool:
-        """Whether a follower that counts has answered within an election timeout."""
-        progress = self.progress.get(node)
-        since = self._state.now - self._state.settings.election_timeout_upper_ms
+    def answers(self, node: NodeId, *, heartbeats: float | None = None) -> bool:
+        """Whether a follower that counts has answered within an election timeout, or within so many heartbeats."""
+        settings, progress = self._state.settings, self.progress.get(node)
+        window: float = settings.election_timeout_upper_ms
+        if heartbeats is not None:
+            window = min(window, heartbeats * settings.heartbeat_interval_ms)
+        since = self._state.now - window
         return progress is not None and self.counts(node) and progress.heard_at >= since
 
     def _change_to(self, new: Membership) -> EntryId:
