@@ -53,6 +53,16 @@ def test_an_isolated_node_changes_neither_leader_nor_term(shared: Clusters) -> N
     assert (shared.leader(), shared.status()[leader]["term"]) == (leader, before)
 
 
+def test_a_node_that_does_not_run_keeps_nobody_from_mending(shared: Clusters) -> None:
+    leader = shared.leader()
+    follower = next(name for name in shared.status() if name != leader)
+    shared.say("stop", follower)
+    assert shared.say("isolate", "leader").startswith(f"cut off: {leader}; ")
+    assert shared.say("heal") == f"all links are whole ({follower} not running)"
+    shared.say("start", follower)
+    eventually("all nodes are equal", lambda: equal(shared))
+
+
 def test_a_restarted_node_stays_cut_off_by_the_others(shared: Clusters) -> None:
     leader = shared.leader()
     follower = next(name for name in shared.status() if name != leader)

@@ -44,7 +44,7 @@ def test_what_is_doubtful_about_the_configuration_is_said_once_and_not_by_every_
     clusters.ready("--nodes", "2")
     said = [line for line in clusters.lines if "an odd number is better" in line]
     assert said == [
-        f"note: {clusters.directory}/cluster.yaml:5: nodes: 2 nodes survive no more failures than 1; an odd number is better"
+        f"note: {clusters.directory}/cluster.yaml:6: nodes: 2 nodes survive no more failures than 1; an odd number is better"
     ]
     assert clusters.end() == 130
     assert clusters.left() == []

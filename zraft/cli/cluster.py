@@ -156,21 +156,22 @@ def partition(
 
     Every partition takes the place of the one before.
     """
-    print(drills.partition(_find(directory, config_file), groups, one_way=one_way))
+    settings = _find(directory, config_file)
+    print(drills.partition(settings, _rows(settings), groups, one_way=one_way))
 
 
 @app.command()
-def isolate(
-    node: Annotated[str, typer.Argument(metavar="NODE")], directory: Directory = None, config_file: ConfigFile = None
-) -> None:
+def isolate(node: NodeName, directory: Directory = None, config_file: ConfigFile = None) -> None:
     """Cut a node off from all others, until heal; clients still reach it."""
-    print(drills.isolate(_find(directory, config_file), node))
+    settings = _find(directory, config_file)
+    print(drills.isolate(settings, _rows(settings), node))
 
 
 @app.command()
 def heal(directory: Directory = None, config_file: ConfigFile = None) -> None:
     """Make all links between nodes whole again."""
-    print(drills.heal(_find(directory, config_file)))
+    settings = _find(directory, config_file)
+    print(drills.heal(settings, _rows(settings)))
 
 
 @app.command()
@@ -234,6 +235,11 @@ def _named_file(option: Path | None, *, wants_directory: bool) -> Path | None:
     """Return the configuration that `up` is to supervise; ZRAFT_CONFIG counts only when no run directory is asked for."""
     variable = os.environ.get("ZRAFT_CONFIG")
     return option or (Path(variable) if variable and not wants_directory else None)
+
+
+def _rows(settings: Config) -> dict[str, dict[str, Any]]:
+    with Line(settings.supervisor.control) as line:
+        return {row["node"]: row for row in line.ask("status", timeout_s=5).result["nodes"]}
 
 
 def _tell(verb: str, node: str, directory: Path | None, config_file: Path | None) -> None:

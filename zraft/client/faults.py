@@ -1,6 +1,6 @@
 """Cuts links between nodes, and mends them, for drills: `zraft cluster partition`, `isolate` and `heal`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
 
 from zraft.client.survey import survey
@@ -51,15 +51,20 @@ def between(nodes: Sequence[NodeId], groups: Sequence[Sequence[NodeId]], *, one_
     return {node: (lost[node], frozenset(other for other in nodes if node in lost[other])) for node in nodes}
 
 
-def cut(config: Config, links: Links) -> None:
-    """Tell all nodes to keep to `links`, and to no cuts besides.
+def cut(config: Config, links: Links, ended: Container[NodeId] = ()) -> list[NodeId]:
+    """Tell all nodes to keep to `links`, and to no cuts besides; return those of `ended` that did not answer.
+
+    Parameters
+    ----------
+    ended
+        Nodes that need not answer: they do not run, and begin with no cuts.
 
     Raises
     ------
     InvalidRequest
         Faults are not enabled.
     Unavailable
-        A node did not answer; the others keep to it.
+        A node did not answer that runs; the others keep to it.
     """
     silent = []
     for node, (lost_to, deaf_to) in links.items():
@@ -69,5 +74,7 @@ def cut(config: Config, links: Links) -> None:
             raise InvalidRequest(f"{node}: {reply.message}")
         if reply is None:
             silent.append(node)
-    if silent:
-        raise Unavailable(f"{', '.join(silent)} did not answer, and may not keep to it; the others do")
+    hung = [node for node in silent if node not in ended]
+    if hung:
+        raise Unavailable(f"{', '.join(hung)} did not answer, and may not keep to it; the others do")
+    return silent
