@@ -12,8 +12,9 @@ from zraft.client.escort import Step
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(LIMIT_S)]
 
 STEPS, KILLS = 100, 3
-EVERY_MS, MARCHES = size((20, 1), (100, 10))
-"""The pace, and how often there is a march: to [100, 0], and back, and so on."""
+EVERY_MS, MARCHES = size((60, 1), (100, 10))
+"""The pace, and how often there is a march: to [100, 0], and back, and so on. Twenty steps must take longer than it takes to
+see who leads while a node that was killed does not answer (half a second)."""
 
 
 def test_a_march_of_a_hundred_steps_survives_three_leaders_and_its_client(cluster: Cluster):
