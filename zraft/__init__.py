@@ -7,14 +7,15 @@ Who wants to read the code begins with `raft`, whose docstring is an essay on Ra
 files: it is the protocol alone, and knows no world. Then `seams` (the world, as five protocols) and `replica` (which joins the
 core with everything else, and holds the one function that carries out a `Ready`). Then the rooms that these join, in any
 order: `storage` (the log on disk, byte by byte), `machines` (what is replicated), `hooks` (scripts, and the guard that runs
-them), `codec` with `requests` and `events` (the wire). Last the world: `transport`, `disk`, `eventfile` and `node`, which binds them to one loop;
-`supervisor`, `client`, `monitor` and `cli`, which see a node from outside.
+them), `codec` with `requests` and `events` (the wire). Last the world: `transport`, `disk` with `diskthread`, `eventfile` and `node`, which binds them to one loop;
+`supervisor`, `client`, `monitor` and `cli`, which see a node from outside; and `simulation`, another world for the same replica.
 
 Departures from the first design: `endpoints`, `frames` and `socketoptions` are rooms of their own, since node, client and supervisor
 all need them; what clients wait for is in `serving` beside the replica, requests about the
 membership in `admissions`, where nodes are reached in `addresses`, the links to peers as they come and go in `peerlinks` and `neighbours`;
-what a leader proposes by itself is in `upkeep`, the wording of
-log lines in `narration`, pieces of the log in `excerpt`, and what a node tells at level DEBUG in `particulars`; the loop awaits a small write for at most a millisecond (`disk`), which costs less than another turn.
+what a leader proposes by itself is in `upkeep`, when a node takes a snapshot and how it travels in `compaction`, links that a drill has cut in
+`cuts`, what a node is put together from in `parts`; the wording of log lines is in `narration`, pieces of the log are in `excerpt`, and what a
+node tells at level DEBUG in `particulars`. The loop awaits a small write for at most a millisecond (`diskthread`), which costs less than another turn.
 """
 
 import importlib

@@ -3,10 +3,14 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +133,12 @@ class Clusters:
         """Return which of the processes that were seen still run."""
         return [pid for pid in self.pids if alive(pid)]
 
+    def end_whole(self, nodes: int) -> None:
+        """Take the detached cluster down; all of it must run until then, and nothing afterwards."""
+        self.remember()
+        assert self.say("down") == f"{nodes} nodes stopped; nothing of the cluster runs"
+        assert self.left() == []
+
     def destroy(self) -> None:
         """End whatever a failed test has left."""
         if self.foreground is not None and self.foreground.poll() is None:
@@ -137,3 +147,15 @@ class Clusters:
             linux.send(pid, signal.SIGKILL)
         if self.foreground is not None:
             self.foreground.wait(PATIENCE_S)
+
+
+@contextmanager
+def lent(prefix: str) -> Iterator[Clusters]:
+    """Give a directory of its own, with a path short enough for sockets; whatever runs in it ends with the block."""
+    place = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    made = Clusters(place)
+    try:
+        yield made
+    finally:
+        made.destroy()
+        shutil.rmtree(place)

@@ -26,21 +26,6 @@ from zraft.raft.types import HardState, Role
 from zraft.requests import Answer, Commands, Outcome
 
 
-@pytest.fixture
-def cluster() -> VirtualCluster:
-    return VirtualCluster().start()
-
-
-@pytest.fixture
-def leader(cluster: VirtualCluster) -> VirtualNode:
-    return cluster.settled()
-
-
-@pytest.fixture
-def session(cluster: VirtualCluster, leader: VirtualNode) -> int:
-    return cluster.open_session(leader)
-
-
 def followers(cluster: VirtualCluster) -> list[VirtualNode]:
     return [node for node in cluster.nodes.values() if node.role != Role.LEADER]
 

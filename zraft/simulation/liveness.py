@@ -118,8 +118,8 @@ class Liveness:
         led = len(cluster.witness.leaders)
         cluster.run_for(WATCHED_TIMEOUTS * cluster.plan.election_upper_ms)
         changes = len(cluster.witness.leaders) - led
-        # Where priorities differ it is not counted: a leader hands over to a preferred node that it reaches, again and
-        # again, though nobody else reaches that node.
+        # Where priorities differ it is not counted: a leader hands over to a preferred node that it reaches, though nobody
+        # else may reach that node; ever less often, but at first more often than this.
         if changes > CHANGES_MAX and len({*cluster.plan.priorities}) == 1:
             raise Violation("L2", f"{', '.join(majority)} are connected, and have changed {changes} times")
         mend()

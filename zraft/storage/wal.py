@@ -1,7 +1,7 @@
 """The write-ahead log: opened once, then one write and one sync for each turn of the node's loop."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
 
@@ -18,6 +18,8 @@ from zraft.storage.replay import Recovered
 from zraft.storage.segments import LOCK_NAME, NextSegment, SegmentStart, segment_name
 from zraft.storage.snapshothead import encode_membership
 from zraft.storage.snapshots import SnapshotFiles
+
+Result = TypeVar("Result")
 
 
 class Storage:
@@ -175,9 +177,11 @@ class Storage:
         """
         self._raise_failure()
         try:
-            return self._next.step() or self._remove_one() or self.snapshots.step()
+            if self._next.step():
+                return True
         except OSError as error:
             raise self._latch("prepare a segment in", error) from error
+        return self._beside(lambda: self._remove_one() or self.snapshots.step())
 
     def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
         """Begin to write a snapshot; `prepare` goes on with it."""
@@ -199,10 +203,11 @@ class Storage:
         """Yield the bytes of a snapshot that is kept; safe in another thread."""
         return self.snapshots.pieces(snapshot)
 
-    def _beside(self, act: Callable[[], None]) -> None:
+    def _beside(self, act: Callable[[], Result]) -> Result:
+        """Do what concerns snapshots, or what they have made superfluous."""
         self._raise_failure()
         try:
-            act()
+            return act()
         except OSError as error:
             raise self._latch("keep a snapshot in", error) from error
 
