@@ -122,7 +122,7 @@ class Roster:
         ------
         Refused
             Another change is not finished, nothing of this leader's term is committed yet, the change makes no sense, or
-            it would lose the quorum.
+            a learner has not caught up, or it would lose the quorum.
         """
         if self._state.log.commit_index < noop_index:
             # Else two leaders could each start a change from memberships that know nothing of each other: the bug of 2015.
@@ -130,6 +130,10 @@ class Roster:
         if self._state.memberships.open_change(self._state.log.commit_index):
             raise NotYet("another change of membership is under way; try again when it is done")
         goal = changes.target(self.current, change)
+        unready = [node for node in change.promote if not self._is_ready(node)]
+        if unready:
+            # A voter that lacks the log is a vote less for whoever has it; one never met would not even know that it votes.
+            raise NotYet(f"{', '.join(unready)} must answer, and catch up with the log, before a promotion; try again then")
         self._check_quorum(goal)
         self._state.note("membership_change", voters=goal.voters, learners=goal.learners)
         return self._change_to(changes.entering(self.current, goal))
@@ -179,11 +183,7 @@ class Roster:
     def _promote(self) -> None:
         """Make voters of the learners that have caught up, while no other change is open and the new quorum answers."""
         current = self.current
-        ready = tuple(
-            node
-            for node in current.learners
-            if node not in current.manual and node in self.progress and self.progress[node].caught_up
-        )
+        ready = tuple(node for node in current.learners if node not in current.manual and self._is_ready(node))
         if not ready or self._state.memberships.open_change(self._state.log.commit_index):
             return
         goal = changes.target(current, Change(promote=ready))
@@ -191,6 +191,10 @@ class Roster:
             return  # Later: whoever is to vote must be there now.
         self._state.note("membership_change", voters=goal.voters, learners=goal.learners)
         self._change_to(changes.entering(current, goal))
+
+    def _is_ready(self, learner: NodeId) -> bool:
+        """Whether a learner is there, and has caught up."""
+        return self.answers(learner) and self.progress[learner].caught_up
 
     def _check_quorum(self, goal: Membership) -> None:
         if set(goal.voters) == set(self.current.voters):

@@ -181,7 +181,7 @@ def draw(seed: int, *, nodes: int | None = None, faults: Iterable[str] | None = 
         nodes=count,
         spare=spare,
         faults=_faults(dice, allowed, upper),
-        events=int(log_uniform(random, 6_500, 27_000)),
+        events=int(log_uniform(random, 8_000, 32_000)),
         safety_ms=300_000.0,
         election_lower_ms=lower,
         election_upper_ms=upper,
