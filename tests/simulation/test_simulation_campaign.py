@@ -108,6 +108,8 @@ def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
         (["--seeds", "7"], "'7' is no range of seeds"),
         (["--seeds", "9..9"], "'9..9' is no range of seeds"),
         (["--faults", "loss,rain"], "there is no rain"),
+        (["--faults", ""], "there is no kind without a name"),
+        (["--replay", "3", "--seeds", "0..9"], "give one of them"),
         (["--machine", "nowhere:At"], "there is no module nowhere"),
         (["--nodes", "0"], "--nodes"),
     ],

@@ -1,11 +1,12 @@
 """A snapshot_mark says that entries up to it may be gone: where the log begins, and what may be missing before it."""
 
+import msgspec
 import pytest
 from crashfs import CrashFS
 from logmodel import entry, lay, open_log, write
 
 from zraft.errors import StorageError
-from zraft.raft.types import EntryId, HardState
+from zraft.raft.types import EntryId, HardState, Membership, Snapshot
 from zraft.storage import SnapshotMark, Truncate
 from zraft.storage.header import BLOCK_BYTES
 from zraft.storage.records import scan
@@ -124,3 +125,22 @@ def test_a_segment_off_the_chain_is_removed_once_the_log_is_open() -> None:
     assert indices(fs) == [6]
     assert segment_name(1) not in fs.visible
     assert sorted(serial_of(name) for name in fs.visible if name != "lock") == [3, 4]
+
+
+@pytest.mark.parametrize("last", range(1, 12))
+def test_segments_go_once_a_snapshot_stands_for_all_of_them(last: int) -> None:
+    fs = CrashFS()
+    storage = open_log(fs)
+    for index in range(1, 13):
+        storage.write([write(entry(index, 2, bytes(3_000)), hard_state=HardState(2))])
+    firsts = [segment.first_index for segment in storage.segments]
+    assert len(firsts) > 3
+    begin = Snapshot(EntryId(2, last), last * 10, Membership(("n1",)), 1, bytes(32))
+    storage.write([msgspec.structs.replace(write(), begins_after=begin)])
+    while storage.prepare():
+        pass
+    storage.close()
+    assert indices(fs) == list(range(last + 1, 13))
+    still = [segment for segment in storage.segments if segment_name(segment.serial) in fs.visible]
+    needed = [first for first, following in zip(firsts, [*firsts[1:], 13], strict=True) if following > last + 1]
+    assert [segment.first_index for segment in still] == needed

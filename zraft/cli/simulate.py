@@ -25,6 +25,7 @@ from zraft.simulation.violation import SENTENCES
 app = typer.Typer(add_completion=False)
 
 NODES_MAX = 9
+SEEDS = "0..100"
 HOUR_MS = 3_600_000
 SHRINK_S = 60.0
 """How long the first failure may take to be made smaller."""
@@ -36,7 +37,9 @@ def simulate(
     *,
     machine: Annotated[str, typer.Option(metavar="PKG.MOD:CLASS", help="Mount this machine besides, and try it.")] = "",
     nodes: Annotated[int | None, typer.Option(min=1, max=NODES_MAX, help="Else as each seed has it.")] = None,
-    seeds: Annotated[str, typer.Option(metavar="A..B", help="From A up to B, without B.")] = "0..100",
+    seeds: Annotated[
+        str | None, typer.Option(metavar="A..B", help="From A up to B, without B.", show_default=SEEDS)
+    ] = None,
     budget_s: Annotated[float | None, typer.Option(min=0.001, help="Begin no more after so many seconds.")] = None,
     faults: Annotated[str | None, typer.Option(metavar="LIST", help="These kinds alone, or none.")] = None,
     replay: Annotated[
@@ -52,11 +55,12 @@ def simulate(
 
     Exit code 1 when something has, with the line that replays it. The same seed gives the same run on any machine.
     """
+    if replay is not None and seeds is not None:
+        raise ConfigError("--replay runs one seed and --seeds many; give one of them")
     mounted(machine)
     chosen = Recipe(0, nodes, _kinds(faults), clients, events, machine)
-    recipes = [
-        msgspec.structs.replace(chosen, seed=seed) for seed in ([replay] if replay is not None else _seeds(seeds))
-    ]
+    numbers = [replay] if replay is not None else _seeds(seeds or SEEDS)
+    recipes = [msgspec.structs.replace(chosen, seed=seed) for seed in numbers]
     began = time.monotonic()
     summary = _run(recipes, jobs or os.cpu_count() or 1, budget_s, shows=sys.stderr.isatty() and not as_json)
     took_s = time.monotonic() - began
@@ -75,7 +79,9 @@ def _kinds(faults: str | None) -> tuple[str, ...] | None:
     kinds = () if faults == NO_FAULTS else tuple(kind.strip() for kind in faults.split(","))
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
-        raise ConfigError(f"--faults: there is no {', '.join(unknown)}; there are {NO_FAULTS}, {', '.join(KINDS)}")
+        raise ConfigError(
+            f"--faults: there is no {', '.join(kind or 'kind without a name' for kind in unknown)}; there are {NO_FAULTS}, {', '.join(KINDS)}"
+        )
     return kinds
 
 

@@ -133,7 +133,9 @@ class Roster:
         unready = [node for node in change.promote if not self._is_ready(node)]
         if unready:
             # A voter that lacks the log is a vote less for whoever has it; one never met would not even know that it votes.
-            raise NotYet(f"{', '.join(unready)} must answer, and catch up with the log, before a promotion; try again then")
+            raise NotYet(
+                f"{', '.join(unready)} must answer, and catch up with the log, before a promotion; try again then"
+            )
         self._check_quorum(goal)
         self._state.note("membership_change", voters=goal.voters, learners=goal.learners)
         return self._change_to(changes.entering(self.current, goal))

@@ -113,6 +113,9 @@ class Asking:
         if reply.id != self._current:
             return
         self._current = 0
+        if self._client.now >= self._give_up_at:
+            self._client.gives_up(self)
+            return
         hint = reply.leader
         if hint is not None and hint != self._asked and self._hops < HOPS_MAX:
             self._hops += 1

@@ -182,7 +182,8 @@ class Client:
     def _ask(self, message: msgspec.Struct, operations: list[Operation], batch: bytes | None = None) -> Asking:
         patience = float("inf")
         if self._strikes("client_gives_up"):
-            patience = self.random.uniform(0, 5) * self.simulation.plan.client_timeout_ms
+            # In half of the cases none at all: the first refusal is the last word, and must be true.
+            patience = max(0.0, self.random.uniform(-5, 5)) * self.simulation.plan.client_timeout_ms
         asking = Asking(self, message, operations, batch=batch, patience_ms=patience)
         leads = self.leader is not None and asking.is_for_leader and not chance(self.random, ANYWHERE_SHARE)
         asking.send(self.leader if leads and self.leader is not None else self.some_node())

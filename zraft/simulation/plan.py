@@ -238,7 +238,7 @@ def _faults(dice: Dice, allowed: list[str], upper_ms: float) -> dict[str, float]
         elif kind in CAPACITY_FAULTS:
             rate = float(int(log_uniform(random, 2, 2_000)))
         elif kind in CLIENT_FAULTS:
-            rate = log_uniform(random, 0.002, 0.05)
+            rate = log_uniform(random, 0.002, 0.3 if kind == "client_gives_up" else 0.05)
         else:
             often = 3 if kind in COMMAND_FAULTS or kind == "wipe" else 1  # Many of them find that they cannot be now.
             rate = upper_ms * calm * log_uniform(random, 5, 50) / often
