@@ -29,7 +29,9 @@ class Process:
         cwd: Path | None = None,
         **variables: str,
     ) -> None:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("ZRAFT_")}
+        # COLUMNS and LINES would stand in for the terminal's own size.
+        kept = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+        environment = {key: value for key, value in kept.items() if not key.startswith("ZRAFT_")}
         environment |= {"TERM": "xterm", "PYTHONPATH": str(ROOT)} | variables
         words = [sys.executable, "-m", "zraft", command, *arguments]
         if terminal is None:
