@@ -29,6 +29,8 @@ _LINES: dict[str, tuple[str, str]] = {
     "round_lost": ("WARNING", "heartbeat round lost: no quorum answered round {round} before the next"),
     "data_lost": ("ERROR", "{node} has lost its data: zraft member replace {node}"),
     "data_back": ("INFO", "{node} is back with its data, and counts again"),
+    "entries_lost": ("WARNING", "the disk of {node} has lost entries from {index} on: sends them again"),
+    "refilled": ("INFO", "holds again what its disk had lost, up to entry {index}"),
     "strange": ("WARNING", "dropped a strange message from {source}: {reason}"),
     "membership": ("INFO", "registers the data directories of {registered}"),
     "membership_change": ("INFO", "changes the membership to voters {voters}; learners {learners}"),

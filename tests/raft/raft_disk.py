@@ -40,6 +40,8 @@ class Disk:
         """The snapshot that is arriving; lost in a crash."""
         self.waiting: deque[Job] = deque()
         """Jobs handed over and not yet done."""
+        self.lost: list[Entry] = []
+        """The log as it was when entries were lost; the disk knows its last one."""
         self.held = False
         """Completes nothing by itself: a stalled disk."""
         self.votes: dict[Term, NodeId] = {}
@@ -51,9 +53,15 @@ class Disk:
         base = self.begins_after
         entries = self.entries[base.last.index if base else 0 :]
         kept = tuple(save.snapshot for save in self.snapshots)
-        if base is None:
-            return Recovered(self.hard_state, entries, snapshots=kept)
-        return Recovered(self.hard_state, entries, base.last, base.time_ms, base.membership, kept)
+        return Recovered(
+            self.hard_state,
+            entries,
+            base=base.last if base else EntryId(0, 0),
+            base_time_ms=base.time_ms if base else 0,
+            membership=base.membership if base else None,
+            snapshots=kept,
+            acknowledged=self.lost[-1].id if self.lost else EntryId(0, 0),
+        )
 
     @property
     def whole(self) -> list[Entry]:
@@ -120,6 +128,18 @@ class Disk:
             self.complete_next()
         self.waiting.clear()
         self.partial.clear()
+
+    def lose(self, first_gone: Index) -> None:
+        """Lose durable entries, and know how far they went."""
+        assert first_gone > self._base_index, "what is compacted is in a snapshot"
+        if not self.lacks_entries:
+            self.lost = list(self.whole)
+        del self.entries[first_gone - 1 :]
+
+    @property
+    def lacks_entries(self) -> bool:
+        """Whether what was lost, or what took its place, is not here yet."""
+        return bool(self.lost) and self.last < self.lost[-1].id
 
     def id_at(self, index: Index) -> EntryId | None:
         """Return the durable entry's name at `index`; None where there is none."""

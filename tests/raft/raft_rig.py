@@ -28,6 +28,8 @@ NOTES_TOLD = {
     "membership",
     "membership_change",
     "round_lost",
+    "entries_lost",
+    "refilled",
     "candidacy_lost",
     "disk_stalled",
     "snapshot_sent",

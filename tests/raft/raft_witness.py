@@ -195,7 +195,10 @@ class Witness:
 
     def _durably_holds(self, voter: NodeId, disk_id: str | None, index: Index) -> bool:
         disk = self.disks.get((voter, disk_id or ""))
-        return disk is not None and disk.whole[:index] == self.ledger[:index]
+        if disk is None:
+            return False
+        # Whose disk has lost them votes for nobody who lacks them, as if it held them still.
+        return self.ledger[:index] in (disk.whole[:index], disk.lost[:index] if disk.lacks_entries else None)
 
     def _check_log_matching(self, raft: Raft) -> None:
         ours = self.log(raft)

@@ -62,6 +62,7 @@ class Chaos:
             self.refuse: 1,
             self.alter: dice.choice((0.5, 2)),
             self.lose_disk: 0.2,
+            self.lose_entries: 1,
         }
         life: dict[Callable[[], None], float] = {
             self.deliver: 60,
@@ -204,17 +205,32 @@ class Chaos:
 
     def lose_disk(self) -> None:
         """Have one node come back without its data."""
-        memberships = [raft.memberships.current for raft in self.rig.rafts.values()]
         # Every log must know everybody: before that, blank nodes can't tell themselves from a fresh cluster (essay).
-        spared = all(
+        if self.wiped is None and len(self.rig.rafts) == len(self.rig.ids) and self._is_spared():
+            self.wiped = self.dice.choice(sorted(self.rig.rafts))
+            self.rig.crash(self.wiped)
+            self.rig.wipe(self.wiped)
+
+    def lose_entries(self) -> None:
+        """Have a node come back without the end of its log; one at a time, or nobody might be left who may lead."""
+        rig = self.rig
+        lacking = any(disk.lacks_entries for disk in rig.disks.values())
+        if self.wiped is not None or lacking or len(rig.rafts) < len(rig.ids) or not self._is_spared():
+            return
+        id = self.dice.choice(sorted(rig.rafts))
+        rig.crash(id)
+        disk = rig.disks[id]
+        first = (disk.begins_after.last.index if disk.begins_after else 0) + 1
+        disk.lose(self.dice.randint(first, len(disk.entries) + 1))
+
+    def _is_spared(self) -> bool:
+        """Whether all that any node may act on has a quorum without any one of them, and knows everybody."""
+        memberships = [raft.memberships.current for raft in self.rig.rafts.values()]
+        return all(
             len(known.voters) > 2 and not known.outgoing and {*known.voters} <= known.disk_ids.keys()
             for known in memberships
             if known.voters
         )
-        if self.wiped is None and len(self.rig.rafts) == len(self.rig.ids) and spared:
-            self.wiped = self.dice.choice(sorted(self.rig.rafts))
-            self.rig.crash(self.wiped)
-            self.rig.wipe(self.wiped)
 
     # -- the end of all faults -----------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ A file is a history of one cluster, in blocks with an empty line between them. N
     crash N [COUNT] / restart N            lose what is not durable, except the first COUNT waiting writes; start again
     snapshot N ...                         take a snapshot of what is applied; the disk has it later
     wipe N                                 a blank data directory for a node that is down
+    lose N INDEX                           the disk of a node that is down loses its entries from INDEX on, and knows it
     disk hold|release|step N               its disk stalls; works again; finishes one write
     show [N ...] / logs [N ...]            states; logs
 """
@@ -267,6 +268,10 @@ class Player:
 
     def do_wipe(self, node: str) -> None:
         self.rig.wipe(_id(node))
+
+    def do_lose(self, node: str, first_gone: str) -> None:
+        assert _id(node) not in self.rig.rafts, "a running node's disk loses nothing"
+        self.rig.disks[_id(node)].lose(int(first_gone))
 
     def do_snapshot(self, *nodes: str) -> None:
         for node in nodes:

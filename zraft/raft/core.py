@@ -75,6 +75,8 @@ class Raft(TermGate):
         self.now = now
         self._writes = Writes(recovered.hard_state)
         """What has been handed to the disk."""
+        if log.last < recovered.acknowledged:
+            self.acknowledged = recovered.acknowledged
         if recovered.snapshots:
             self._begin_from(recovered.snapshots[-1])
         self._handed_to_apply = self.log.last_applied

@@ -84,6 +84,8 @@ def state(raft: Raft) -> str:
     log, role = raft.log, raft.role
     known = f"({role.leader})" if role.leader not in (None, raft.id) else ""
     parts = [f"{raft.id}@{raft.term} {role.name}{known}", f"last={entry_id(log.last)}"]
+    if raft.lacks_entries:
+        parts.append(f"lost={entry_id(raft.acknowledged)}")
     if log.base.index:
         parts.append(f"first={log.first_index}")
     if log.stable_index < log.last_index:
@@ -175,7 +177,7 @@ def _particulars(message: Message) -> str:
         case Heartbeat():
             said = f" round={message.round} commit={message.commit_index}"
         case HeartbeatResponse():
-            said = f" round={message.round}"
+            said = f" round={message.round}{f' lost_from={message.lost_from}' if message.lost_from else ''}"
         case ReadIndexResponse():
             said = f" index={message.index}"
         case InstallSnapshot():

@@ -115,10 +115,11 @@ class Follower:
 
     def _heartbeat(self, source: NodeId, message: Heartbeat) -> None:
         # The leader sends min(its commit, our match), so everything up to there is in our log and equal to its own. We
-        # may lag behind our own match only by having lost data, and then our disk is another; stay within our log.
+        # may lag behind our own match only by having lost data; stay within our log.
         self.state.commit(min(message.commit_index, self.state.log.last_index))
-        settings = self.state.settings
-        self.state.send(source, HeartbeatResponse(self.state.term, message.round, settings.disk_id, settings.priority))
+        state, settings = self.state, self.state.settings
+        lost_from = state.log.last_index + 1 if state.lacks_entries else 0
+        state.send(source, HeartbeatResponse(state.term, message.round, settings.disk_id, settings.priority, lost_from))
 
     def _take_piece(self, source: NodeId, message: InstallSnapshot) -> None:
         """Take a piece of a snapshot, or say which one is next (paper figure 13)."""
@@ -169,8 +170,7 @@ class Follower:
                 return
             if fresh[0].index <= log.last_index:
                 state.truncate(fresh[0].index)  # Rule 3: a conflict removes the entry and all that follow it.
-            log.append(fresh)
-            state.memberships.appended(fresh)
+            state.append(fresh)
         # Rule 5, with the care that figure 2 takes: only up to the last entry that *this* message has verified. What lies
         # behind it may be a leftover of an older term.
         verified = message.prev.index + len(message.entries)

@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn
 from zraft.raft import quorum
 from zraft.raft.core import Raft
 from zraft.raft.leader import Leader
+from zraft.raft.progress import Progress
 from zraft.raft.types import EntryId, Index, NodeId, Role, Term
 
 
@@ -27,8 +28,8 @@ class Glimpse(NamedTuple):
     last: EntryId
     commit_index: Index
     last_applied: Index
-    match: dict[tuple[NodeId, str], Index]
-    """Of each follower, under the data directory that it is known by."""
+    match: dict[tuple[NodeId, str, Progress], Index]
+    """Of each follower, under the data directory that it is known by, since it last said that it had lost entries."""
 
 
 def glimpse(raft: Raft) -> Glimpse:
@@ -36,7 +37,7 @@ def glimpse(raft: Raft) -> Glimpse:
     log = raft.log
     followers = raft.role.progress if isinstance(raft.role, Leader) else {}
     known = raft.memberships.current.disk_ids
-    match = {(peer, known[peer]): each.match_index for peer, each in followers.items() if peer in known}
+    match = {(peer, known[peer], each): each.match_index for peer, each in followers.items() if peer in known}
     return Glimpse(raft.term, raft.voted_for, raft.role.name, log.last, log.commit_index, log.last_applied, match)
 
 
@@ -112,7 +113,7 @@ def check_step(before: Glimpse, raft: Raft) -> None:
                 raft,
             )
     if after.role is Role.LEADER and after.commit_index > before.commit_index and isinstance(raft.role, Leader):
-        held = {peer: index for (peer, _), index in after.match.items()} | {raft.id: log.stable_index}
+        held = {peer: index for (peer, _, _), index in after.match.items()} | {raft.id: log.stable_index}
         _demand(
             quorum.reached(held, raft.memberships.current) >= after.commit_index,
             "what a leader commits is durable on a quorum",

@@ -110,6 +110,8 @@ class Leader:
         match message:
             case HeartbeatResponse():
                 self.roster.meet(source, message.disk_id)
+                if known and message.lost_from:
+                    progress = self.roster.entries_lost(source, message.lost_from)
                 progress.heard(min(message.round, self.rounds.sent))
                 progress.priority = message.priority
                 self._confirm_rounds()
@@ -167,8 +169,7 @@ class Leader:
         """Put an entry at the end of the own log (paper §5.3); `flush` and the next write do the rest."""
         state = self.state
         entry = Entry(state.term, state.log.last_index + 1, kind, self.time_ms, data)
-        state.log.append([entry])
-        state.memberships.appended([entry])
+        state.append([entry])
         return entry.id
 
     def maybe_commit(self) -> None:

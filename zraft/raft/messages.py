@@ -104,6 +104,8 @@ class HeartbeatResponse(msgspec.Struct, frozen=True, array_like=True):
     disk_id: str
     priority: int = 1
     """How much the sender should lead rather than others; 0: only if nobody else can."""
+    lost_from: Index = 0
+    """From this entry on its disk has lost what it may have acknowledged, and it needs them again; 0: nothing is lost."""
 
 
 class TimeoutNow(msgspec.Struct, frozen=True, array_like=True):

@@ -11,7 +11,7 @@ class Note(msgspec.Struct, frozen=True):
 
     kind: str
     """pre_vote_requested, vote_requested, vote_granted, vote_refused, majority_won, candidacy_lost, term_update,
-    outdated_term, leader_reset, round_lost, data_lost, data_back, disk_stalled, strange, transfer, membership,
+    outdated_term, leader_reset, round_lost, data_lost, data_back, entries_lost, refilled, disk_stalled, strange, transfer, membership,
     membership_change, snapshot_sent or snapshot_installed."""
     data: dict[str, int | str | bool | tuple[NodeId, ...] | None]
     """Its particulars, by name."""

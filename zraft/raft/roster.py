@@ -90,6 +90,18 @@ class Roster:
             self._met[peer] = disk_id
             self.register()
 
+    def entries_lost(self, peer: NodeId, lost_from: Index) -> Progress:
+        """Begin anew with a follower whose disk has lost what it had acknowledged; return what is known of it now.
+
+        What was committed through it stays so: until it has all of them back, it elects nobody who lacks any (`State.lacks_entries`).
+        """
+        before = self.progress[peer]
+        if before.match_index < lost_from:
+            return before
+        self._state.note("entries_lost", node=peer, index=lost_from)
+        self.progress[peer] = Progress(lost_from, self._state.now)
+        return self.progress[peer]
+
     def data_lost(self, source: NodeId) -> None:
         """Count a node that came back under another data directory for nothing."""
         if source in self.progress and source not in self.lost:

@@ -15,7 +15,7 @@ from zraft.raft.membership import Memberships
 from zraft.raft.messages import InstallSnapshot, Message
 from zraft.raft.ready import Note, ReadReady
 from zraft.raft.snapshots import Snapshots
-from zraft.raft.types import Ballot, Cause, EntryId, HardState, Index, NodeId, Role, Snapshot, Term
+from zraft.raft.types import Ballot, Cause, Entry, EntryId, HardState, Index, NodeId, Role, Snapshot, Term
 
 RELUCTANCE_TIMEOUTS = 4
 """How many election timeouts longer a node of priority 0 leaves it to others to stand."""
@@ -111,6 +111,8 @@ class State(ABC):
         """The time of the event at hand, in milliseconds; handed in with each."""
         self.durable = hard_state
         """The newest term and vote known to be on disk."""
+        self.acknowledged = EntryId(0, 0)
+        """An entry that this node may have acknowledged and that its disk has lost; (0, 0) when nothing is lost."""
         self.writing_since: float = inf
         """When the oldest write that is not durable yet was handed out; never, without one."""
         self.preferred_in_vain: dict[NodeId, int] = {}
@@ -157,6 +159,16 @@ class State(ABC):
         return self.id in current.voters or self.id in current.outgoing
 
     @property
+    def lacks_entries(self) -> bool:
+        """Whether the disk has lost entries that this node may have acknowledged, and no leader has sent them again.
+
+        Who is elected must hold them, or what took their place (paper §5.4.1): so this node judges candidates by the log that
+        it had, and is none itself. A log that ends at or behind the last of them again came from a leader of its term or a
+        later one, and holds all that was committed by then (paper §5.4.3).
+        """
+        return self.log.last < self.acknowledged
+
+    @property
     def may_stand(self) -> bool:
         """Whether this node may stand for election.
 
@@ -164,6 +176,8 @@ class State(ABC):
         (thesis §4.2.2); its own vote does not count then. But not if no membership that may be in force knows its data
         directory although there is a log: then it cannot know what it acknowledged, or voted for, before its data was lost.
         """
+        if self.lacks_entries:
+            return False
         if self.log.last_index == 0:
             return self.is_voter
         known = self.memberships
@@ -179,8 +193,10 @@ class State(ABC):
         data directory, nothing that was promised under it is lost. Without that, nodes whose first leader died before
         their registration reached them could never elect another.
         """
-        if candidate_last < self.log.last:
-            return f"its log ends at {candidate_last.index}@{candidate_last.term}, before ours"
+        ours = max(self.log.last, self.acknowledged)
+        if candidate_last < ours:
+            lost = ", of which the disk has lost some" if self.lacks_entries else ""
+            return f"its log ends at {candidate_last.index}@{candidate_last.term}, before ours{lost}"
         own = self.settings.disk_id
         known = registered_as == own or self.memberships.is_registered(self.id, own)
         if candidate_last.index and not known:
@@ -197,6 +213,17 @@ class State(ABC):
         """Raise the commit index, if `index` does."""
         if index > self.log.commit_index:
             self.log.commit(index)
+
+    def append(self, entries: list[Entry]) -> None:
+        """Add entries at the end of the log, and take up the memberships that they bring."""
+        self.log.append(entries)
+        self.memberships.appended(entries)
+        self._see_refilled()
+
+    def _see_refilled(self) -> None:
+        if self.acknowledged.index and not self.lacks_entries:
+            self.note("refilled", index=self.acknowledged.index)
+            self.acknowledged = EntryId(0, 0)
 
     def truncate(self, first_gone: Index) -> None:
         """Remove a conflicting suffix, and the memberships that it brought (paper §5.3, §6)."""
@@ -216,6 +243,7 @@ class State(ABC):
             self.memberships.restarted(snapshot.last.index, snapshot.membership)
             self.snapshots.installed(snapshot)
             self.installs = snapshot
+            self._see_refilled()
 
     @abstractmethod
     def become_follower(self, term: Term, leader: NodeId | None, reason: str) -> None:

@@ -137,6 +137,8 @@ class Recovered(msgspec.Struct, frozen=True):
     """What was in force there; None: what the cluster began with."""
     snapshots: tuple[Snapshot, ...] = ()
     """Those that are kept, oldest first; the state machines hold what the last one says."""
+    acknowledged: EntryId = EntryId(0, 0)
+    """The last entry that this node may have acknowledged, if the disk has lost it since; else (0, 0)."""
 
 
 class Cause(StrEnum):
