@@ -92,6 +92,7 @@ def test_stop_lasts_until_start_and_the_leader_stays(shared: Clusters):
     assert shared.leader() == leader
 
 
+@pytest.mark.alone
 def test_a_paused_leader_is_replaced_and_follows_when_it_goes_on(shared: Clusters):
     leader = shared.leader()
     assert shared.say("pause", "leader").startswith(f"{leader} (pid ")

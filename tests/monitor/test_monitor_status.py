@@ -50,6 +50,7 @@ def test_json_has_the_documented_keys_and_lists_nodes_that_do_not_answer(start, 
         assert [node[key] for key in KEYS if key not in ("node", "endpoint", "healthy")] == [None] * 11
 
 
+@pytest.mark.alone
 def test_it_takes_less_than_a_second_though_nodes_are_paused(start, watched):
     start("n1")
     start("n2").silent = True

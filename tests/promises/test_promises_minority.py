@@ -7,7 +7,7 @@ from promises_rig import LIMIT_S, NODES, Cluster, Led, Worker, figures, median, 
 
 from zraft import Client
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(LIMIT_S)]
+pytestmark = [pytest.mark.processes, pytest.mark.alone, pytest.mark.timeout(LIMIT_S)]
 
 WRITES = size(500, 10_000)
 WRITES_PER_S, PER_STEP = 1_000, 20

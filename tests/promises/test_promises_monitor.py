@@ -4,7 +4,7 @@ import pytest
 from promises_monitor import Monitor, monitoring
 from promises_rig import LIMIT_S, Cluster, Led, figures, median, percentile, size, wait_for
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(LIMIT_S)]
+pytestmark = [pytest.mark.processes, pytest.mark.alone, pytest.mark.timeout(LIMIT_S)]
 
 CHANGES, KILLS = size((5, 1), (100, 5))
 LATE_MS = 200

@@ -14,7 +14,7 @@ from zraft.codec import REPLY_KINDS, Codec
 from zraft.machines.kv import commands
 from zraft.requests import Answer, Outcome, Queries
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(LIMIT_S)]
+pytestmark = [pytest.mark.processes, pytest.mark.alone, pytest.mark.timeout(LIMIT_S)]
 
 PAUSE_S = size(3.0, 10.0)
 REGISTER = "register"

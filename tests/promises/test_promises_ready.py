@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from promises_rig import LIMIT_S, NODES, PATIENCE_S, Cluster, Led, Place, figures, median, size
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(LIMIT_S)]
+pytestmark = [pytest.mark.processes, pytest.mark.alone, pytest.mark.timeout(LIMIT_S)]
 
 RUNS = size(1, 10)
 READY = re.compile(r"cluster ready: (n\d) leads term (\d+) \(5 nodes, (\d+\.\d) s\)")

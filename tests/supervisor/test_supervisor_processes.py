@@ -129,6 +129,7 @@ def test_a_node_that_is_unhealthy_is_restarted(fake: Fake):
     cluster.printed("n2 is down (hung)")
 
 
+@pytest.mark.alone
 def test_a_node_paused_by_command_is_left_alone_and_delays_nobody(fake: Fake):
     cluster = fake(3, hung_after_ms=500)
     cluster.ready()
