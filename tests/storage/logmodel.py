@@ -8,7 +8,7 @@ import msgspec
 from crashfs import CrashFS
 
 from zraft.raft.ready import Write
-from zraft.raft.types import Entry, HardState
+from zraft.raft.types import Entry, EntryId, HardState
 from zraft.storage import Storage
 from zraft.storage.header import Header, encode
 from zraft.storage.records import Value, encode_turn
@@ -25,6 +25,13 @@ class State(msgspec.Struct, frozen=True):
 
     entries: tuple[Entry, ...] = ()
     hard_state: HardState = HardState()
+    lost: EntryId = EntryId(0, 0)
+    """The last entry that was acknowledged, if it is not among them any more."""
+
+    @property
+    def last(self) -> EntryId:
+        """The last entry that is known of."""
+        return max(self.entries[-1].id if self.entries else EntryId(0, 0), self.lost)
 
     def after(self, *writes: Write) -> "State":
         """Return the state once `writes` are durable."""
@@ -45,7 +52,8 @@ def open_log(fs: CrashFS, *, new_disk_id: Callable[[], str] = lambda: DISK_ID, *
 
 def recovered_state(storage: Storage) -> State:
     """Return what `storage` found when it was opened."""
-    return State(tuple(storage.recovered.entries), storage.recovered.hard_state)
+    recovered = storage.recovered
+    return State(tuple(recovered.entries), recovered.hard_state, recovered.acknowledged)
 
 
 def entry(index: int, term: int = 1, data: bytes | None = None) -> Entry:

@@ -33,10 +33,13 @@ class Run:
         for index in range(4, 8):
             self._turn(storage, write(entry(index, data=bytes([index]) * 1_100)))
             storage.prepare()
+            if index % 2:
+                storage.settle()
         self._turn(storage, write(entry(6, term=2), truncate_from=6, hard_state=HardState(2, None)), write(entry(7, 2)))
         storage.close()
         storage = open_log(self.fs)
         self._turn(storage, write(hard_state=HardState(2, "n3")))
+        storage.settle()
         self._turn(storage, write(entry(7, 3), truncate_from=7, hard_state=HardState(3)))
         for index in range(8, 11):
             self._turn(storage, write(entry(index, 3, bytes([index]) * 2_000)))
@@ -93,6 +96,7 @@ def test_a_crash_anywhere_loses_nothing_acknowledged_and_invents_nothing(variant
             storage = open_log(fs)
             state = recovered_state(storage)
             assert state in run.allowed(), f"point {point}, {variant} {seed}"
+            assert not storage.recovered.damage, f"point {point}, {variant} {seed}: a crash is no damage"
             storage.write([write(entry(len(state.entries) + 1, 9), hard_state=HardState(9, "n1"))])
             after = state.after(write(entry(len(state.entries) + 1, 9), hard_state=HardState(9, "n1")))
             assert recovered_state(open_log(fs.after_power_loss("lose_all"))) == after

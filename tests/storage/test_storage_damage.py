@@ -18,9 +18,15 @@ from zraft.storage.wal import Storage
 
 
 class Grown:
-    """A log of several segments, with the state after each turn on disk, the opening's being the first."""
+    """A log of several segments, with the state after each turn on disk, the opening's being the first.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    settled
+        Whether a slot tells of the last turn too.
+    """
+
+    def __init__(self, *, settled: bool) -> None:
         self.fs = CrashFS()
         self.states = [State()]
         storage = open_log(self.fs)
@@ -29,6 +35,10 @@ class Grown:
             self._turn(storage, write(entry(index, data=bytes([index]) * 900)))
         self._turn(storage, write(entry(5, 2), truncate_from=5, hard_state=HardState(2, "n3")))
         self._turn(storage, write(entry(6, 2, bytes(600)), entry(7, 2, b"\xff" * 700)))
+        if settled:
+            storage.settle()
+        self.told = len(self.states) - 1 if settled else len(self.states) - 2
+        """The last state that a slot tells of."""
         self.names = [segment_name(start.serial) for start in storage.segments]
         self.last = self.names[-1]
         """The segment in use."""
@@ -49,8 +59,17 @@ class Grown:
         fs.visible[name].visible[:] = content
         return fs
 
+    def keeps_promises(self, found: State, told: int) -> bool:
+        """Whether `found` is what some turn led to, and forgets nothing of what the turn of state `told` had."""
+        least, turns_found = self.states[told], [state.entries for state in self.states]
+        if found.entries not in turns_found or found.last < least.last:
+            return False
+        theirs, ours = least.hard_state, found.hard_state
+        return ours.term > theirs.term or (ours.term == theirs.term and theirs.voted_for in (None, ours.voted_for))
 
-GROWN = Grown()
+
+GROWN = Grown(settled=False)
+SETTLED = Grown(settled=True)
 NAMES = GROWN.names
 
 
@@ -65,25 +84,30 @@ def outcome(fs: CrashFS) -> State | str:
         return str(refusal)
 
 
-def assert_harmless(name: str, offset: int, found: State | str) -> None:
-    """Damage within sector-sized distance of `offset` was refused, did not matter, or cost the last turn."""
+def assert_harmless(grown: Grown, name: str, offset: int, found: State | str) -> None:
+    """Damage within sector-sized distance of `offset` was refused, did not matter, or cost the last turn.
+
+    If it cost the last turn, and a slot had told of that, what is lost is known.
+    """
     if isinstance(found, str):
         assert found.startswith(f"/data/n1/{name}: "), found
         assert "zraft member replace n1" in found or "a format that this zraft does not know" in found
-    elif name == GROWN.last and offset >= GROWN.turns[name][-1].offset:
-        assert found in (GROWN.states[-1], GROWN.states[-2])
+    elif name == grown.last and offset >= grown.turns[name][-1].offset:
+        assert found.entries in (grown.states[-1].entries, grown.states[-2].entries)
+        assert grown.keeps_promises(found, grown.told)
     else:
-        assert found == GROWN.states[-1], f"{name} at {offset}"
+        assert found == grown.states[-1], f"{name} at {offset}"
 
 
-def test_flipped_bits_are_never_taken_for_true() -> None:
+@pytest.mark.parametrize("grown", [GROWN, SETTLED], ids=["", "settled"])
+def test_flipped_bits_are_never_taken_for_true(grown: Grown) -> None:
     rng = random.Random(1)
     for _ in range(2_000):
         name = rng.choice(NAMES)
-        content = bytearray(GROWN.content(name))
+        content = bytearray(grown.content(name))
         offset = rng.randrange(len(content))
         content[offset] ^= 1 << rng.randrange(8)
-        assert_harmless(name, offset, outcome(GROWN.with_content(name, content)))
+        assert_harmless(grown, name, offset, outcome(grown.with_content(name, content)))
 
 
 def test_a_flipped_bit_in_a_record_that_others_follow_is_refused_with_its_place() -> None:
@@ -98,24 +122,31 @@ def test_a_flipped_bit_in_a_record_that_others_follow_is_refused_with_its_place(
                     assert f"{name}: damaged at offset {turn.offset}:" in found
 
 
+@pytest.mark.parametrize("grown", [GROWN, SETTLED], ids=["", "settled"])
 @pytest.mark.parametrize("filling", ["zeros", "noise"])
-def test_a_lost_sector_is_refused_unless_it_is_the_last_turns(filling: str) -> None:
+def test_a_lost_sector_is_refused_unless_it_is_the_last_turns(filling: str, grown: Grown) -> None:
     for name in NAMES:
-        for offset in range(0, len(GROWN.content(name)), SECTOR):
-            content = bytearray(GROWN.content(name))
+        for offset in range(0, len(grown.content(name)), SECTOR):
+            content = bytearray(grown.content(name))
             content[offset : offset + SECTOR] = (
                 bytes(SECTOR) if filling == "zeros" else random.Random(2).randbytes(SECTOR)
             )
-            assert_harmless(name, offset, outcome(GROWN.with_content(name, content)))
+            assert_harmless(grown, name, offset, outcome(grown.with_content(name, content)))
 
 
-def test_the_last_segment_cut_anywhere_gives_its_whole_turns() -> None:
-    content, all_turns = GROWN.content(GROWN.last), GROWN.turns[GROWN.last]
-    before = len(GROWN.states) - len(all_turns)
+@pytest.mark.parametrize("grown", [GROWN, SETTLED], ids=["", "settled"])
+def test_the_last_segment_cut_anywhere_gives_its_whole_turns_and_forgets_none_that_a_slot_tells_of(
+    grown: Grown,
+) -> None:
+    content, all_turns = grown.content(grown.last), grown.turns[grown.last]
+    before = len(grown.states) - len(all_turns)
     for size in range(all_turns[-1].end):
         whole = sum(turn.records[-1].end <= size for turn in all_turns)
-        found = outcome(GROWN.with_content(GROWN.last, content[:size]))
-        assert found == GROWN.states[before + whole - 1], f"cut to {size}"
+        found = outcome(grown.with_content(grown.last, content[:size]))
+        assert isinstance(found, State)
+        assert found.entries == grown.states[before + whole - 1].entries, f"cut to {size}"
+        # Cut off before the slots, what the slots of the segment before tell is left.
+        assert grown.keeps_promises(found, grown.told if size >= 3 * SECTOR else before - 1), f"cut to {size}"
 
 
 def test_an_earlier_segment_cut_anywhere_is_refused() -> None:

@@ -9,13 +9,14 @@ from typing import NamedTuple
 import msgspec
 
 from zraft.errors import StorageError
-from zraft.raft.types import HardState, Index, NodeId
+from zraft.raft.types import EntryId, HardState, Index, NodeId
 from zraft.seams import FileSystem
-from zraft.storage import failures
-from zraft.storage.header import BLOCK_BYTES, SECTOR_BYTES, Header, NoHeader, decode
+from zraft.storage import failures, slots
+from zraft.storage.header import BLOCK_BYTES, Header, NoHeader, decode
 from zraft.storage.records import Damage, SnapshotMark, Turn, Value, later_turn, turns
 from zraft.storage.replay import Replay
 from zraft.storage.segments import LOCK_NAME, SegmentStart, UnusedFile, segment_name, serial_of
+from zraft.storage.slots import Slot
 
 
 class Found(msgspec.Struct):
@@ -27,6 +28,8 @@ class Found(msgspec.Struct):
     """The highest serial number there; the next one is above it."""
     unused: list[UnusedFile] = []
     """Segments behind the last one in use: made ahead, or cut off at their first write."""
+    aside: list[int] = []
+    """Segments that were in use once and can't be read: they are kept, under another name."""
     leftover: list[int] = []
     """Segments before the last one in use that the log does not need any more."""
     last: Header | None = None
@@ -45,6 +48,44 @@ class Found(msgspec.Struct):
     """Where each of them begins in the log."""
     trimmed_bytes: int = 0
     """How much of a write that was cut off stands behind `last_end`."""
+    told: Slot | None = None
+    """What the newest slot tells."""
+    reached: EntryId | None = None
+    """The last entry of the log behind the turn that `told` tells of; None when the log does not go so far."""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the log ends before a turn that was durable once."""
+        return self.told is not None and self.reached is None
+
+    @property
+    def damage(self) -> str:
+        """What of the end of the log is damaged, and where; empty when it goes as far as it should."""
+        if self.last is None or self.told is None or not self.is_short:
+            return ""
+        where = f"{segment_name(self.last.serial)}: damaged at offset {self.last_end}"
+        upto = f"offset {slots.end_of(self.told)} of {segment_name(slots.serial_of(self.told))}"
+        return f"{where}: no intact write here, though the log once went on to {upto}"
+
+    @property
+    def acknowledged(self) -> EntryId:
+        """The last entry that the node may have acknowledged, if the log has lost it; else (0, 0).
+
+        Also when it was lost before an earlier opening: then what `told` says is ahead of the log that it tells of.
+        """
+        told = self.told
+        lost = told is not None and told.last != self.reached and self.replay.last < told.last
+        return told.last if told is not None and lost else EntryId(0, 0)
+
+    @property
+    def hard_state(self) -> HardState:
+        """The newest term and vote that anything tells of."""
+        ours = self.replay.hard_state
+        if self.told is None:
+            return ours
+        theirs = self.told.hard_state
+        ahead = theirs.term > ours.term or (theirs.term == ours.term and ours.voted_for is None)
+        return theirs if ahead else ours
 
     @property
     def repeats_all(self) -> bool:
@@ -81,6 +122,8 @@ class Recovery:
         self._progress = progress
         self._headers: dict[int, Header | None] = {}
         """The segments there; None where the first sector is no header of that serial number."""
+        self._told: Slot | None = None
+        """The newest slot in any of them."""
 
     def run(self) -> Found:
         """Read everything; raise `StorageError` for what is damaged or belongs to somebody else."""
@@ -89,7 +132,11 @@ class Recovery:
         for serial in serials:
             self._headers[serial] = self._header(serial)
         found = Found(Replay(), serial_max=max(serials, default=0))
+        found.told = self._told
         self._find_last(found)
+        if found.last is None and found.told is not None:
+            # Who wrote it can't be told, so the directory can't go on under its name; and a new name would forget votes.
+            raise self._damaged(segment_name(serials[0]), Damage(0, "unreadable, though it was in use once"))
         if found.last is None:
             self._refuse_strangers([name for name in names if serial_of(name) is None])
             return found
@@ -101,7 +148,11 @@ class Recovery:
 
     def _header(self, serial: int) -> Header | None:
         name = segment_name(serial)
-        header = decode(self._read(name, SECTOR_BYTES))
+        block = self._read(name, BLOCK_BYTES)
+        told = slots.newest(block, serial)
+        if told is not None and (self._told is None or told.sequence > self._told.sequence):
+            self._told = told
+        header = decode(block)
         if header is NoHeader.VERSION:
             raise StorageError(
                 f"{self._fs}/{name}: written in a format that this zraft does not know; start the node with the version"
@@ -148,7 +199,10 @@ class Recovery:
             if later is not None:
                 where = 0 if header is None else BLOCK_BYTES
                 raise self._damaged(name, Damage(where, f"unreadable, though a later write at {later} is intact"))
-            found.unused.append(UnusedFile(serial, len(data), data.count(0) == len(data)))
+            if found.told is not None and serial <= slots.serial_of(found.told):
+                found.aside.append(serial)
+            else:
+                found.unused.append(UnusedFile(serial, len(data), data.count(0) == len(data)))
 
     def _chain(self, last: Header) -> list[Header]:
         """Return the segments of the log, oldest first; it begins where the previous one is gone."""
@@ -179,7 +233,7 @@ class Recovery:
                     raise Damage(0, f"begins at entry {header.first_index}, though {replay.next_index} is due")
                 replay.lowest_index = replay.next_index
                 if following is not None:
-                    self._replay_whole(replay, header, following)
+                    self._replay_whole(found, header, following)
                 else:
                     self._replay_last(found, header)
                 found.starts.append(SegmentStart(header.serial, replay.lowest_index))
@@ -190,14 +244,22 @@ class Recovery:
             reason = f"entries {replay.base.index + 1} to {replay.first_index - 1} were in it or before it"
             raise failures.missing(str(self._fs), gone, reason, self._node)
 
-    def _replay_whole(self, replay: Replay, header: Header, following: Header) -> None:
+    def _see(self, found: Found, header: Header, end: int) -> None:
+        """Take note of where the log stands behind the turn that the newest slot tells of."""
+        told = found.told
+        if told is not None and found.reached is None and slots.sequence(header.serial, end) >= told.sequence:
+            found.reached = found.replay.last
+
+    def _replay_whole(self, found: Found, header: Header, following: Header) -> None:
         """Replay a segment that is not the last: all of it was synced before the next one was begun."""
+        replay = found.replay
         data = self._read(segment_name(header.serial))[: following.previous_end]
         end = BLOCK_BYTES
         for turn in turns(data, header.serial):
             for record in turn.records:
                 replay.apply(record)
             end = turn.end
+            self._see(found, header, end)
         if end != following.previous_end:
             raise Damage(end, f"no intact write here, though the segment was good up to {following.previous_end}")
 
@@ -212,6 +274,7 @@ class Recovery:
             for record in turn.records:
                 replay.apply(record)
             found.last_turn, found.last_end = turn, turn.end
+            self._see(found, header, turn.end)
         later = later_turn(data, header.serial, found.last_end)
         if later is not None:
             raise Damage(found.last_end, f"no intact write here, though a later one at {later} is intact")
@@ -239,6 +302,8 @@ def beginning(found: Found) -> Beginning:
     if last is None or turn is None:
         return Beginning(0, 0, 1, [HardState()])
     values = [record.value for record in turn.records]
+    if found.hard_state != found.replay.hard_state:
+        values.append(found.hard_state)
     if found.repeats_all:
         return Beginning(last.previous_serial, last.previous_end, last.first_index, values)
     return Beginning(

@@ -24,6 +24,10 @@ class Recovered(msgspec.Struct):
     """The membership at `base`, as the snapshot_mark has it; None without one."""
     trimmed_bytes: int = 0
     """How much of a write that a crash cut off was dropped."""
+    damage: str = ""
+    """What of the end of the log is damaged, and where; empty when nothing is."""
+    acknowledged: EntryId = EntryId(0, 0)
+    """The last entry that the node may have acknowledged, when the log has lost it; else (0, 0)."""
 
 
 class Replay:
@@ -56,6 +60,11 @@ class Replay:
     def base(self) -> EntryId:
         """The last entry that is not part of the log any more; (0, 0) when it begins at 1."""
         return EntryId(0, 0) if self.mark is None else self.mark.last
+
+    @property
+    def last(self) -> EntryId:
+        """The last entry; `base` when there is none behind it."""
+        return self.entries[-1].id if self.entries else self.base
 
     def apply(self, record: Record) -> None:
         """Take the next record in; raises `Damage` when it contradicts those before it."""

@@ -3,6 +3,7 @@
 import re
 from typing import Final, NamedTuple
 
+from zraft.errors import ConfigError
 from zraft.raft.types import Index
 from zraft.seams import File, FileSystem
 from zraft.storage.header import BLOCK_BYTES, SECTOR_BYTES
@@ -113,3 +114,18 @@ class NextSegment:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def take(fs: FileSystem) -> None:
+    """Lock the data directory for this process, or say who has it."""
+    if fs.lock(LOCK_NAME):
+        return
+    file = fs.open(LOCK_NAME)
+    try:
+        holder = file.pread(20, 0).decode("ascii", "replace").strip()
+    finally:
+        file.close()
+    raise ConfigError(
+        f"data directory {fs} is in use by another process{f' (pid {holder})' if holder else ''}; stop that one, or"
+        " give this node a directory of its own (storage.directory)"
+    )

@@ -5,19 +5,21 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from zraft.errors import ConfigError, StorageError
+from zraft.errors import StorageError
 from zraft.raft.messages import InstallSnapshot
 from zraft.raft.ready import Write
-from zraft.raft.types import HardState, Index, NodeId, Snapshot
+from zraft.raft.types import HardState, NodeId, Snapshot
 from zraft.seams import DiskNews, Draft, File, FileSystem
 from zraft.storage import failures
 from zraft.storage.header import BLOCK_BYTES, Header, encode
 from zraft.storage.records import SnapshotMark, Truncate, Value, encode_turn
 from zraft.storage.recovery import Beginning, Found, Recovery, beginning, in_force
 from zraft.storage.replay import Recovered
-from zraft.storage.segments import LOCK_NAME, NextSegment, SegmentStart, segment_name
-from zraft.storage.snapshothead import encode_membership
+from zraft.storage.segments import NextSegment, SegmentStart, segment_name, take
 from zraft.storage.snapshots import SnapshotFiles
+from zraft.storage.tail import Tail
+from zraft.storage.tally import NOTHING, Tally
+from zraft.storage.turn import gathered
 
 Result = TypeVar("Result")
 
@@ -57,8 +59,8 @@ class Storage:
         self._hard_state = HardState()
         """In force on disk; restated at the beginning of each segment, as is the next."""
         self._mark: SnapshotMark | None = None
-        self._next_index: Index = 1
-        """The index that the next entry written must have."""
+        self._tally = Tally(Tail(NOTHING), None, NOTHING)
+        """What is durable, for the slots."""
         self._next = NextSegment(fs, 1, segment_bytes)
         """The segment that comes after the one in use; set by `_begin_segment`, made by `prepare`."""
         self._superfluous: list[int] = []
@@ -101,7 +103,7 @@ class Storage:
         """
         with failures.spoken_of("use", str(fs)):
             fs.mkdir("")
-            _take(fs)
+            take(fs)
         with failures.spoken_of("read", str(fs)):
             found = Recovery(fs, cluster_id, node, progress or _silent).run()
         storage = cls(
@@ -125,43 +127,42 @@ class Storage:
             The disk failed, now or earlier: what was being written may or may not be there, and nothing is retried.
         """
         self._raise_failure()
-        values: list[Value] = []
-        next_index = lowest_index = self._next_index
-        hard_state, mark = self._hard_state, self._mark
-        for write in writes:
-            if write.truncate_from is not None:
-                assert write.truncate_from <= next_index, (
-                    f"no entry {write.truncate_from} to truncate: {next_index} is due"
-                )
-                next_index = write.truncate_from
-                lowest_index = min(lowest_index, next_index)
-                values.append(Truncate(next_index))
-            if write.begins_after is not None:
-                mark = _mark_of(write.begins_after)
-                next_index = max(next_index, mark.last.index + 1)
-                values.append(mark)
-            if write.entries:
-                first, last = write.entries[0].index, write.entries[-1].index
-                assert first == next_index, f"a gap in the log: {first} where {next_index} is due"
-                assert last - first + 1 == len(write.entries), f"a gap within entries {first} to {last}"
-                next_index = last + 1
-                values += write.entries
-            if write.hard_state is not None:
-                assert write.hard_state.term >= hard_state.term, f"the term falls: {hard_state} -> {write.hard_state}"
-                hard_state = write.hard_state
-                values.append(hard_state)
-        if not values:
+        turn = gathered(writes, self._tally.next_index, self._hard_state, self._mark)
+        if not turn.values:
             return
         try:
-            self._append(values)
+            self._append(turn.values)
         except OSError as error:
             raise self._latch("write", error) from error
-        self._next_index, self._hard_state = next_index, hard_state
-        if lowest_index < self.segments[-1].first_index:
-            self.segments[-1] = SegmentStart(self._serial, lowest_index)
-        if mark is not self._mark:
-            self._mark = mark
+        self._hard_state = turn.hard_state
+        self._tally.durable(writes, self._serial, self._end, turn.hard_state)
+        if turn.lowest_index < self.segments[-1].first_index:
+            self.segments[-1] = SegmentStart(self._serial, turn.lowest_index)
+        if turn.mark is not self._mark:
+            self._mark = turn.mark
             self._begins_after(next(each.begins_after for each in reversed(writes) if each.begins_after is not None))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a slot tells of all that is durable."""
+        return self._tally.is_settled
+
+    def settle(self) -> None:
+        """Tell of the last write, since no other has come for `slots.SETTLE_MS`: one write and one sync.
+
+        Raises
+        ------
+        StorageError
+            The disk failed, now or earlier.
+        """
+        self._raise_failure()
+        if self.is_settled or self._file is None:
+            return
+        try:
+            self._tally.write(self._file, self._serial)
+            self._file.datasync()
+        except OSError as error:
+            raise self._latch("write", error) from error
 
     def _begins_after(self, snapshot: Snapshot) -> None:
         """Take note of what is needed no more now that the log begins behind `snapshot`, durably."""
@@ -237,27 +238,35 @@ class Storage:
             biggest = max(found.unused, key=lambda file: file.size)
             superfluous.remove(biggest.serial)
             self._next.adopt(biggest)
-        self._hard_state, self._mark, self._next_index = state.hard_state, state.mark, state.next_index
+        self._hard_state, self._mark = found.hard_state, state.mark
+        tail = Tail(state.base)
+        tail.append(state.entries)
+        self._tally = Tally(tail, found.told, found.acknowledged)
         self.segments = found.starts
         if found.last is not None and found.repeats_all:
-            superfluous.append(found.last.serial)
+            (found.aside if found.is_short else superfluous).append(found.last.serial)
             self.segments.pop()
         self._begin_segment(beginning(found))
-        if found.last is not None and not found.repeats_all:
+        self._tally.durable([], self._serial, self._end, self._hard_state)
+        if found.last is not None and not found.repeats_all and not found.is_short:
             self._cut(found.last.serial, found.last_end)
+        for serial in found.aside:
+            self._fs.rename(segment_name(serial), f"{segment_name(serial)}.damaged")
         for serial in superfluous:
             self._fs.unlink(segment_name(serial))
-        if superfluous:
+        if superfluous or found.aside:
             self._fs.sync_directory()
         self.recovered = Recovered(
             disk_id=self.disk_id,
             blank=found.last is None,
-            hard_state=state.hard_state,
+            hard_state=found.hard_state,
             entries=state.entries,
             base=state.base,
             base_time_ms=state.mark.time_ms if state.mark else 0,
             membership=state.mark.membership if state.mark else None,
-            trimmed_bytes=found.trimmed_bytes,
+            trimmed_bytes=0 if found.damage else found.trimmed_bytes,
+            damage=found.damage,
+            acknowledged=found.acknowledged,
         )
 
     def _append(self, values: list[Value]) -> None:
@@ -265,10 +274,11 @@ class Storage:
         turn = encode_turn(self._serial, self._end, values)
         if self._end + len(turn) > self._size:
             restated = in_force(self._hard_state, self._mark)
-            self._begin_segment(Beginning(self._serial, self._end, self._next_index, restated + values))
+            self._begin_segment(Beginning(self._serial, self._end, self._tally.next_index, restated + values))
             return
         assert self._file is not None, "a log in use has a segment in use"
         self._file.pwritev([turn], self._end)
+        self._tally.write(self._file, self._serial)
         self._file.datasync()
         self._end += len(turn)
 
@@ -288,7 +298,7 @@ class Storage:
         if self._file is not None:
             self._file.close()
         self._file, self._serial = file, serial
-        file.pwritev([encode(header), turn], 0)
+        file.pwritev([self._tally.first_block(encode(header), serial), turn], 0)
         file.datasync()
         self._end = BLOCK_BYTES + len(turn)
         self._size = max(size, self._end)
@@ -315,25 +325,6 @@ class Storage:
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise StorageError(str(self._failure))
-
-
-def _mark_of(snapshot: Snapshot) -> SnapshotMark:
-    return SnapshotMark(snapshot.last, snapshot.time_ms, encode_membership(snapshot.membership))
-
-
-def _take(fs: FileSystem) -> None:
-    """Lock the data directory for this process, or say who has it."""
-    if fs.lock(LOCK_NAME):
-        return
-    file = fs.open(LOCK_NAME)
-    try:
-        holder = file.pread(20, 0).decode("ascii", "replace").strip()
-    finally:
-        file.close()
-    raise ConfigError(
-        f"data directory {fs} is in use by another process{f' (pid {holder})' if holder else ''}; stop that one, or"
-        " give this node a directory of its own (storage.directory)"
-    )
 
 
 def _silent(line: str) -> None:
