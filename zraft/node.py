@@ -127,7 +127,7 @@ class Node:
         world = World(self._clock, random.Random(seed), self._transport, self._disk, self._guard)  # noqa: S311
         if logs.shows("DEBUG"):
             world = particulars.talkative(world)
-        return Replica(
+        replica = Replica(
             parts.core_settings(config, self._id, self._storage.disk_id, self._clock),
             self._recovered,
             Membership(() if self._me.join else config.founders),
@@ -142,6 +142,8 @@ class Node:
             snapshot_bytes=config.storage.snapshot_bytes,
             addresses=self._neighbours.addresses,
         )
+        parts.check_repairable(replica.raft, self._storage)
+        return replica
 
     # -- what the replica asks of its host ---------------------------------------------------------------------------------
 

@@ -9,11 +9,13 @@ from loguru import logger
 from zraft import logs, particulars
 from zraft.config import Config
 from zraft.disk import OsFileSystem
+from zraft.errors import StorageError
 from zraft.eventfile.keeper import EventFile
 from zraft.events import Event, Publisher
 from zraft.machines.failures import told
 from zraft.machines.machine import StateMachine
 from zraft.machines.sessions import Machines
+from zraft.raft.core import Raft
 from zraft.raft.state import Settings
 from zraft.raft.types import NodeId, Recovered
 from zraft.seams import Clock
@@ -75,6 +77,17 @@ def recover(config: Config, storage: Storage, mounted: dict[str, StateMachine]) 
         on_failure=lambda name, error: logger.error("the machine {} failed: {}", name, told(error)),
     )
     return machines, start_from(storage, machines.restore, logger.error)
+
+
+def check_repairable(raft: Raft, storage: Storage) -> None:
+    """Raise `StorageError` when the disk has lost acknowledged entries, and nobody else could ever send them."""
+    current = raft.memberships.current
+    if raft.lacks_entries and not {*current.voters, *current.outgoing} - {raft.id}:
+        raise StorageError(
+            f"{storage}: acknowledged entries up to {raft.acknowledged.index} of term {raft.acknowledged.term} are lost, and"
+            " no other node votes who could send them; put back an intact copy of the directory, restore a snapshot"
+            " (zraft snapshot restore), or go on without them (zraft cluster recover)"
+        )
 
 
 def publisher(

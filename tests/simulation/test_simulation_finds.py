@@ -156,7 +156,7 @@ def test_damaged_messages_that_are_let_in(monkeypatch: Patch) -> None:
 
 def test_a_handover_that_never_ends(monkeypatch: Patch) -> None:
     monkeypatch.setattr(Handover, "_abort", lambda self: True)
-    found("I24", faults={"transfer": 300.0, "isolate": 1_000.0, "pause": 1_000.0})
+    found("I24", faults={"transfer": 60.0, "single_link": 300.0, "loss": 0.2})
 
 
 def test_a_request_answered_twice(monkeypatch: Patch) -> None:

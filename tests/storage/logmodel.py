@@ -8,7 +8,7 @@ import msgspec
 from crashfs import CrashFS
 
 from zraft.raft.ready import Write
-from zraft.raft.types import Entry, EntryId, HardState
+from zraft.raft.types import Entry, EntryId, HardState, Membership, Snapshot
 from zraft.storage import Storage
 from zraft.storage.header import Header, encode
 from zraft.storage.records import Value, encode_turn
@@ -39,6 +39,10 @@ class State(msgspec.Struct, frozen=True):
         for write in writes:
             if write.truncate_from is not None:
                 entries = [entry for entry in entries if entry.index < write.truncate_from]
+            if write.begins_after is not None:
+                last = write.begins_after.last
+                held = any(entry.id == last for entry in entries)
+                entries = [entry for entry in entries if held and entry.index > last.index]
             entries += write.entries
             hard_state = write.hard_state or hard_state
         return State(tuple(entries), hard_state)
@@ -65,10 +69,15 @@ _ids = itertools.count(1)
 
 
 def write(
-    *entries: Entry, hard_state: HardState | None = None, truncate_from: int | None = None, term: int = 1
+    *entries: Entry,
+    hard_state: HardState | None = None,
+    truncate_from: int | None = None,
+    begins_after: EntryId | None = None,
+    term: int = 1,
 ) -> Write:
     """Return one turn's worth of work."""
-    return Write(next(_ids), term, hard_state, truncate_from, list(entries))
+    begin = begins_after and Snapshot(begins_after, begins_after.index * 10, Membership(("n1",)), 1, bytes(32))
+    return Write(next(_ids), term, hard_state, truncate_from, list(entries), begins_after=begin)
 
 
 def lay(fs: CrashFS, serial: int, *groups: list[Value], **changed: Any) -> int:

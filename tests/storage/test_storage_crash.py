@@ -11,7 +11,7 @@ from crashfs import VARIANTS, CrashFS, PowerLoss
 from logmodel import State, entry, open_log, recovered_state, write
 
 from zraft.errors import StorageError
-from zraft.raft.types import HardState
+from zraft.raft.types import EntryId, HardState
 from zraft.storage import Storage
 
 
@@ -45,6 +45,15 @@ class Run:
             self._turn(storage, write(entry(index, 3, bytes([index]) * 2_000)))
             storage.prepare()
         self._turn(storage, write(entry(11, 3, bytes(9_000)), entry(12, 3)))
+        for index in range(13, 25):
+            self._turn(storage, write(entry(index, 3, bytes([index]) * 2_400)))
+            if index % 4 == 0:
+                self._turn(storage, write(begins_after=EntryId(3, index - 3)))
+            storage.prepare()
+        while storage.prepare():
+            pass
+        self._turn(storage, write(begins_after=EntryId(3, 40)), write(entry(41, 4), hard_state=HardState(4)))
+        storage.settle()
         storage.close()
 
     def _turn(self, storage: Storage, *writes) -> None:
@@ -84,8 +93,8 @@ RUNS = every_crash()
 
 def test_the_script_passes_enough_places_to_crash_at() -> None:
     operations = {what for what, _ in RUNS[-1].fs.log}
-    assert operations == {"create", "pwritev", "datasync", "sync_directory", "truncate", "rename"}
-    assert len(RUNS) > 100
+    assert operations == {"create", "pwritev", "datasync", "sync_directory", "truncate", "rename", "unlink"}
+    assert len(RUNS) > 250
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, "kill"])
@@ -97,8 +106,9 @@ def test_a_crash_anywhere_loses_nothing_acknowledged_and_invents_nothing(variant
             state = recovered_state(storage)
             assert state in run.allowed(), f"point {point}, {variant} {seed}"
             assert not storage.recovered.damage, f"point {point}, {variant} {seed}: a crash is no damage"
-            storage.write([write(entry(len(state.entries) + 1, 9), hard_state=HardState(9, "n1"))])
-            after = state.after(write(entry(len(state.entries) + 1, 9), hard_state=HardState(9, "n1")))
+            following = storage.recovered.base.index + len(state.entries) + 1
+            storage.write([write(entry(following, 9), hard_state=HardState(9, "n1"))])
+            after = state.after(write(entry(following, 9), hard_state=HardState(9, "n1")))
             assert recovered_state(open_log(fs.after_power_loss("lose_all"))) == after
 
 

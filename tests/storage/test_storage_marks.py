@@ -1,12 +1,11 @@
 """A snapshot_mark says that entries up to it may be gone: where the log begins, and what may be missing before it."""
 
-import msgspec
 import pytest
 from crashfs import CrashFS
 from logmodel import entry, lay, open_log, write
 
 from zraft.errors import StorageError
-from zraft.raft.types import EntryId, HardState, Membership, Snapshot
+from zraft.raft.types import EntryId, HardState
 from zraft.storage import SnapshotMark, Truncate
 from zraft.storage.header import BLOCK_BYTES
 from zraft.storage.records import scan
@@ -135,12 +134,34 @@ def test_segments_go_once_a_snapshot_stands_for_all_of_them(last: int) -> None:
         storage.write([write(entry(index, 2, bytes(3_000)), hard_state=HardState(2))])
     firsts = [segment.first_index for segment in storage.segments]
     assert len(firsts) > 3
-    begin = Snapshot(EntryId(2, last), last * 10, Membership(("n1",)), 1, bytes(32))
-    storage.write([msgspec.structs.replace(write(), begins_after=begin)])
+    storage.write([write(begins_after=EntryId(2, last))])
     while storage.prepare():
         pass
     storage.close()
     assert indices(fs) == list(range(last + 1, 13))
-    still = [segment for segment in storage.segments if segment_name(segment.serial) in fs.visible]
     needed = [first for first, following in zip(firsts, [*firsts[1:], 13], strict=True) if following > last + 1]
-    assert [segment.first_index for segment in still] == needed
+    assert [segment.first_index for segment in storage.segments] == needed
+
+
+def test_segments_that_are_needed_no_more_are_used_again() -> None:
+    fs = CrashFS()
+    storage = open_log(fs)
+    index = 0
+    for _ in range(60):
+        for _ in range(3):
+            index += 1
+            storage.write([write(entry(index, 2, bytes(2_500)), hard_state=HardState(2))])
+            while storage.prepare():
+                pass
+        storage.write([write(begins_after=EntryId(2, index - 2))])
+        if index == 12:
+            del fs.log[:]
+    done = {what for what, _ in fs.log}
+    assert "create" not in done
+    assert "unlink" not in done
+    assert sum(what == "pwritev" for what, _ in fs.log) <= 2 * 4 * 56, "a turn and a slot for each write, and no zeros"
+    assert len([name for name in fs.visible if serial_of(name)]) <= 8
+    names = [name for name in fs.visible if serial_of(name)]
+    assert len({serial_of(name) for name in names}) == len(names)
+    assert max(map(serial_of, names)) > 60
+    assert indices(fs.after_power_loss("lose_all")) == [index - 1, index]

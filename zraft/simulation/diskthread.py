@@ -18,6 +18,7 @@ from zraft.simulation.disk import Disk, Ended
 from zraft.simulation.durable import Durable
 from zraft.simulation.plan import Plan
 from zraft.simulation.timeline import STALE, Timeline
+from zraft.storage.slots import SETTLE_MS
 from zraft.storage.wal import Storage
 
 Job = Callable[[], None]
@@ -74,6 +75,10 @@ class DiskThread:
         self._held = False
         """The sync of `_batch` would have ended, and the disk stalls."""
         self._done: list[int] = []
+        self._written_at = 0.0
+        """When the last write ended."""
+        self._settling = False
+        """A look is planned at whether the last write has been told of."""
         self._ended = False
 
     # -- the seam ------------------------------------------------------------------------------------------------------
@@ -92,6 +97,7 @@ class DiskThread:
         if brisk:
             if self._write():
                 self._begin_later()
+            self._settle_later()
         else:
             self._timeline.after(self._delay_ms, self._finish)
 
@@ -182,8 +188,25 @@ class DiskThread:
             return STALE
         more = self._write()
         self._ring()
+        self._settle_later()
         if (self._queue or more) and self.failure is None:
             self._begin_later()
+        return None
+
+    def _settle_later(self) -> None:
+        """Have the last write told of, once no other has come for a while."""
+        if not self._settling and not self._storage.is_settled:
+            self._settling = True
+            self._timeline.at(self._written_at + SETTLE_MS, self._settle)
+
+    def _settle(self) -> object:
+        self._settling = False
+        if self._ended or self.failure is not None or self._storage.is_settled:
+            return STALE
+        if self._timeline.now < self._written_at + SETTLE_MS:
+            self._settle_later()
+            return STALE
+        self._ask(self._storage.settle)
         return None
 
     def _write(self) -> bool:
@@ -193,6 +216,7 @@ class DiskThread:
             if self._batch:
                 self._storage.write(self._batch)
                 self._durable.written(self._batch)
+                self._written_at = self._timeline.now
                 self._done += [write.id for write in self._batch]
                 self._batch = []
             self._do_jobs()

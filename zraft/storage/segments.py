@@ -12,6 +12,9 @@ LOCK_NAME: Final = "lock"
 STEP_BYTES: Final = 256 << 10
 """How much of the next segment is filled and synced at a time: about a millisecond that a write may have to wait."""
 
+SPARES_MAX: Final = 4
+"""How many segments that are needed no more wait to be used again."""
+
 _NAME = re.compile(r"([0-9]{16,20})\.wal")
 _ZEROS = bytes(STEP_BYTES)
 
@@ -26,6 +29,31 @@ def serial_of(name: str) -> int | None:
     match = _NAME.fullmatch(name)
     serial = int(match[1]) if match else 0
     return serial if serial and segment_name(serial) == name else None
+
+
+def cut(fs: FileSystem, serial: int, end: int) -> None:
+    """Give back what a segment that is no longer in use has made ahead."""
+    file = fs.open(segment_name(serial))
+    try:
+        if file.size() > end:
+            file.truncate(end)
+            file.datasync()
+    finally:
+        file.close()
+
+
+def standard_size(segment_bytes: int) -> int:
+    """Return how big a segment is that no single turn has made bigger: it has room for one turn at least."""
+    return max(segment_bytes, BLOCK_BYTES + SECTOR_BYTES)
+
+
+def size_of(fs: FileSystem, name: str) -> int:
+    """Return the size of a file."""
+    file = fs.open(name)
+    try:
+        return file.size()
+    finally:
+        file.close()
 
 
 class SegmentStart(NamedTuple):
@@ -64,7 +92,7 @@ class NextSegment:
     def __init__(self, fs: FileSystem, serial: int, segment_bytes: int) -> None:
         self.serial = serial
         self.name = segment_name(serial)
-        self.size = max(segment_bytes, BLOCK_BYTES + SECTOR_BYTES)
+        self.size = standard_size(segment_bytes)
         """How big it will be; more when it is an old file."""
         self.recycled = False
         """It is an old file that holds more than zeros."""
@@ -79,7 +107,8 @@ class NextSegment:
     def adopt(self, file: UnusedFile) -> None:
         """Take a file that is there already and not in use, instead of making one; what it lacks is added."""
         assert self._file is None, "a file has been made already"
-        self._fs.rename(segment_name(file.serial), self.name)
+        if file.serial != self.serial:
+            self._fs.rename(segment_name(file.serial), self.name)
         self._file = self._fs.open(self.name)
         self._filled = file.size
         self.size = max(self.size, file.size)

@@ -19,7 +19,7 @@ def start_from(storage: Storage, restore: Callable[[Iterable[bytes]], None], tel
     restore
         Replaces the state by that of a snapshot.
     tell
-        Hears of each damaged snapshot that an older one stands in for.
+        Hears of each damaged snapshot that an older one stands in for, and of a log whose end is damaged.
 
     Raises
     ------
@@ -27,6 +27,12 @@ def start_from(storage: Storage, restore: Callable[[Iterable[bytes]], None], tel
         The log begins behind a snapshot, and none that is there can be read; or `restore` can't take it.
     """
     found, files = storage.recovered, storage.snapshots
+    if found.damage:
+        lost = found.acknowledged
+        missed = f"entries up to {lost.index} of term {lost.term} are missed until a leader sends them, and this node elects nobody without them"
+        tell(
+            f"{storage}/{found.damage}; {missed if lost.index else 'no entry that this node has acknowledged is lost'}"
+        )
     with failures.spoken_of("read", str(files)):
         damaged = files.sift()
         for name, reason in damaged.items():
@@ -41,4 +47,12 @@ def start_from(storage: Storage, restore: Callable[[Iterable[bytes]], None], tel
         if newest is not None:
             restore(files.pieces(newest))
     membership = None if found.membership is None else decode_membership(found.membership)
-    return Recovered(found.hard_state, found.entries, found.base, found.base_time_ms, membership, tuple(files.kept))
+    return Recovered(
+        found.hard_state,
+        found.entries,
+        base=found.base,
+        base_time_ms=found.base_time_ms,
+        membership=membership,
+        snapshots=tuple(files.kept),
+        acknowledged=found.acknowledged,
+    )

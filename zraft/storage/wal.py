@@ -15,7 +15,17 @@ from zraft.storage.header import BLOCK_BYTES, Header, encode
 from zraft.storage.records import SnapshotMark, Truncate, Value, encode_turn
 from zraft.storage.recovery import Beginning, Found, Recovery, beginning, in_force
 from zraft.storage.replay import Recovered
-from zraft.storage.segments import NextSegment, SegmentStart, segment_name, take
+from zraft.storage.segments import (
+    SPARES_MAX,
+    NextSegment,
+    SegmentStart,
+    UnusedFile,
+    cut,
+    segment_name,
+    size_of,
+    standard_size,
+    take,
+)
 from zraft.storage.snapshots import SnapshotFiles
 from zraft.storage.tail import Tail
 from zraft.storage.tally import NOTHING, Tally
@@ -64,11 +74,16 @@ class Storage:
         self._next = NextSegment(fs, 1, segment_bytes)
         """The segment that comes after the one in use; set by `_begin_segment`, made by `prepare`."""
         self._superfluous: list[int] = []
-        """Segments that the log needs no more, oldest first; removed by `prepare`."""
+        """Segments that the log needs no more, oldest first; made spare, or removed, by `prepare`."""
+        self._spares: list[UnusedFile] = []
+        """Old segments under the names of those that come after `_next`, in order: so they need not be made anew."""
         self._failure: StorageError | None = None
         """The first failure; from then on nothing is written and every call raises it."""
         self.snapshots = SnapshotFiles(fs, identity.cluster_id)
         """The snapshots beside the log; for the thread that writes, like everything here."""
+
+    def __str__(self) -> str:
+        return str(self._fs)
 
     @classmethod
     def open(
@@ -182,7 +197,7 @@ class Storage:
                 return True
         except OSError as error:
             raise self._latch("prepare a segment in", error) from error
-        return self._beside(lambda: self._remove_one() or self.snapshots.step())
+        return self._beside(lambda: self._retire_one() or self.snapshots.step())
 
     def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
         """Begin to write a snapshot; `prepare` goes on with it."""
@@ -212,11 +227,17 @@ class Storage:
         except OSError as error:
             raise self._latch("keep a snapshot in", error) from error
 
-    def _remove_one(self) -> bool:
-        """Remove a segment that is needed no more; the oldest first, so that what a crash leaves is a whole chain."""
+    def _retire_one(self) -> bool:
+        """Keep a segment that is needed no more for later, or remove it; the oldest first, so that a crash leaves a whole chain."""
         if not self._superfluous:
             return False
-        self._fs.unlink(segment_name(self._superfluous.pop(0)))
+        old = segment_name(self._superfluous.pop(0))
+        serial, size = self._next.serial + 1 + len(self._spares), size_of(self._fs, old)
+        if len(self._spares) < SPARES_MAX and size == standard_size(self._segment_bytes):
+            self._fs.rename(old, segment_name(serial))
+            self._spares.append(UnusedFile(serial, size, zeros=False))
+        else:
+            self._fs.unlink(old)
         self._fs.sync_directory()
         return True
 
@@ -249,7 +270,7 @@ class Storage:
         self._begin_segment(beginning(found))
         self._tally.durable([], self._serial, self._end, self._hard_state)
         if found.last is not None and not found.repeats_all and not found.is_short:
-            self._cut(found.last.serial, found.last_end)
+            cut(self._fs, found.last.serial, found.last_end)
         for serial in found.aside:
             self._fs.rename(segment_name(serial), f"{segment_name(serial)}.damaged")
         for serial in superfluous:
@@ -307,16 +328,8 @@ class Storage:
         )
         self.segments.append(SegmentStart(serial, min(lowest_index, beginning.first_index)))
         self._next = NextSegment(self._fs, serial + 1, self._segment_bytes)
-
-    def _cut(self, serial: int, end: int) -> None:
-        """Give back what a segment that is no longer in use has made ahead."""
-        file = self._fs.open(segment_name(serial))
-        try:
-            if file.size() > end:
-                file.truncate(end)
-                file.datasync()
-        finally:
-            file.close()
+        if self._spares:
+            self._next.adopt(self._spares.pop(0))
 
     def _latch(self, what: str, error: OSError) -> StorageError:
         self._failure = failures.failed(what, error, str(self._fs))
