@@ -9,7 +9,7 @@ from zraft.errors import ConfigError, StorageError
 from zraft.raft.messages import InstallSnapshot
 from zraft.raft.ready import Write
 from zraft.raft.types import HardState, Index, NodeId, Snapshot
-from zraft.seams import DiskNews, Draft, File, FileSystem
+from zraft.seams import DiskNews, Draft, File, FileSystem, Unsaved
 from zraft.storage import failures
 from zraft.storage.header import BLOCK_BYTES, Header, encode
 from zraft.storage.records import SnapshotMark, Truncate, Value, encode_turn
@@ -186,6 +186,10 @@ class Storage:
     def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
         """Begin to write a snapshot; `prepare` goes on with it."""
         self._beside(lambda: self.snapshots.save(draft, pieces))
+
+    def keep(self, draft: Draft, failure: Unsaved | Exception | None) -> None:
+        """Take over the snapshot that a process of its own has written, or remove it, or fail."""
+        self._beside(lambda: self.snapshots.keep(draft, failure))
 
     def receive(self, piece: InstallSnapshot) -> None:
         """Take a piece of the leader's snapshot."""
