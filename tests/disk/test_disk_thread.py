@@ -2,7 +2,7 @@
 
 import select
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,6 @@ from zraft.errors import StorageError
 from zraft.raft.messages import InstallSnapshot
 from zraft.raft.ready import Write
 from zraft.raft.types import Entry, EntryId, EntryKind, HardState, Membership, Snapshot
-from zraft.seams import Draft
 
 PATIENCE_S = 10
 
@@ -47,9 +46,6 @@ class Store:
         self.write = write
         self.prepare = prepare or (lambda: False)
         self.asked: list[Any] = []
-
-    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
-        self.asked.append(("save", draft, list(pieces)))
 
     def receive(self, piece: InstallSnapshot) -> None:
         self.asked.append(("receive", piece))
@@ -96,8 +92,8 @@ def test_ids_come_out_in_order_each_once() -> None:
             thread.submit(write(number))
         assert wait_for(thread, 1_000) == list(range(1, 1_001))
         assert seen == list(range(1, 1_001))
-        assert thread.completed() == []
-        assert not readable(thread, 0), "nothing to tell, nothing to read"
+        while readable(thread, 0):  # The last bell may come behind what it tells of; then no other does.
+            assert thread.completed() == []
 
 
 def test_what_waits_while_a_sync_runs_shares_the_next() -> None:
@@ -279,14 +275,12 @@ def test_what_is_asked_of_snapshots_is_done_behind_the_writes_before_it_and_told
         thread.submit(write(1))
         thread.receive(piece)
         thread.fetch("n2", piece)
-        thread.save(Draft(snapshot.last, 0, snapshot.membership), iter([b"a", b"b"]))
         news: list[Any] = []
-        while len(news) < 3:
+        while len(news) < 2:
             assert readable(thread), f"nobody woke us: {news}"
             thread.completed()
             news += thread.news()
-        assert [each[0] for each in news] == ["receive", "fetch", "save"]
-        assert news[2][2] == [b"a", b"b"]
+        assert [each[0] for each in news] == ["receive", "fetch"]
         assert order == ["write"]
         assert list(thread.pieces(snapshot)) == [b"sum"]
         assert not readable(thread, 0), "nothing to tell, nothing to read"
