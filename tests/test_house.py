@@ -91,6 +91,7 @@ UNSEEN: list[tuple[set[str], set[str]]] = [
             "disk",
             "diskthread",
             "snapshotchild",
+            "hugepages",
             "eventfile",
             "supervisor",
             "client",

@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Protocol
 
+from zraft import hugepages
 from zraft.errors import StorageError
 from zraft.raft.messages import InstallSnapshot
 from zraft.raft.ready import Write
@@ -199,6 +200,7 @@ class DiskThread:
         self._ready.unregister(child.fileno())
         failure = child.outcome()
         child.close()
+        hugepages.begin()  # For the next one.
         self._queue.put(lambda: self._store.keep(draft, failure))
 
     def _run(self) -> None:
