@@ -85,7 +85,19 @@ UNSEEN: list[tuple[set[str], set[str]]] = [
     ),
     (
         HEART,
-        {"transport", "node", "disk", "diskthread", "eventfile", "supervisor", "client", "monitor", "cli"},
+        {
+            "transport",
+            "node",
+            "disk",
+            "diskthread",
+            "snapshotchild",
+            "hugepages",
+            "eventfile",
+            "supervisor",
+            "client",
+            "monitor",
+            "cli",
+        },
     ),
     ({"transport", "peerlinks", "neighbours", "node"}, {"supervisor", "client", "monitor", "cli"}),
     ({"supervisor", "client", "monitor"}, {"raft.core", *HEART, "node", "cli"}),
@@ -312,6 +324,17 @@ def is_false(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is False
 
 
+FORKS = {"snapshotchild": "which is all that goes on without exec", "hooks.spawn": "which execs a script"}
+"""Who may fork: a copy of the node that goes on holds its ports, locks and pipes."""
+
+
+def forks(modules: list[Module]) -> Iterator[str]:
+    for module in modules:
+        for name, line in uses(module):
+            if name in {"os.fork", "os.forkpty", "multiprocessing"} and module.name not in FORKS:
+                yield f"{module.shown}:{line}: {name}; a process of its own, or one of {', '.join(sorted(FORKS))}"
+
+
 def world_in_pure_rooms(modules: list[Module]) -> Iterator[str]:
     for module in modules:
         if module.name.split(".")[0] not in PURE_ROOMS:
@@ -377,6 +400,7 @@ RULES: list[Rule] = [
     function_sizes,
     nesting,
     banned_calls,
+    forks,
     world_in_pure_rooms,
     leftovers,
     swallowed_exceptions,
@@ -415,6 +439,8 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (banned_calls, "codec.py", "eval('1')"),
     (banned_calls, "codec.py", "socket.recv_pyobj()"),
     (banned_calls, "codec.py", "import subprocess as s\ns.run('ls', shell=True)"),
+    (forks, "node.py", "import os\nos.fork()"),
+    (forks, "disk.py", "from os import fork\nfork()"),
     (world_in_pure_rooms, "raft/core.py", "import time\ntime.time()"),
     (world_in_pure_rooms, "raft/core.py", "from time import sleep\nsleep(1)"),
     (world_in_pure_rooms, "machines/table.py", "import random\nrandom.random()"),

@@ -7,7 +7,7 @@ Who wants to read the code begins with `raft`, whose docstring is an essay on Ra
 files: it is the protocol alone, and knows no world. Then `seams` (the world, as five protocols) and `replica` (which joins the
 core with everything else, and holds the one function that carries out a `Ready`). Then the rooms that these join, in any
 order: `storage` (the log on disk, byte by byte), `machines` (what is replicated), `hooks` (scripts, and the guard that runs
-them), `codec` with `requests` and `events` (the wire). Last the world: `transport`, `disk` with `diskthread`, `eventfile` and `node`, which binds them to one loop;
+them), `codec` with `requests` and `events` (the wire). Last the world: `transport`, `disk` with `diskthread` and `snapshotchild` (which `hugepages` makes quick to fork), `eventfile` and `node`, which binds them to one loop;
 `supervisor`, `client`, `monitor` and `cli`, which see a node from outside; and `simulation`, another world for the same replica.
 
 Departures from the first design: `endpoints`, `frames` and `socketoptions` are rooms of their own, since node, client and supervisor

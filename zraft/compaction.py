@@ -4,12 +4,14 @@ A snapshot is due when the log has grown since the last one by as much as that o
 least: so a small state does not make a long log, and a large one is not written more often than it is worth.
 """
 
+from collections.abc import Callable
+
 from zraft.machines.sessions import Machines
 from zraft.raft.core import Raft
 from zraft.raft.log import ENTRY_BYTES
 from zraft.raft.messages import InstallSnapshot
 from zraft.raft.types import Entry, EntryId, NodeId, Snapshot
-from zraft.seams import Clock, Draft, Fetched, Network, Saved, Stored, WriteQueue
+from zraft.seams import Clock, Draft, Fetched, Network, Saved, Stored, Unsaved, WriteQueue
 
 
 class Compaction:
@@ -25,10 +27,20 @@ class Compaction:
         The seams.
     bytes_min
         How much the log grows, at the least, before another snapshot is taken.
+    log
+        Called with level and line, for the node's log.
     """
 
     def __init__(
-        self, raft: Raft, machines: Machines, disk: WriteQueue, network: Network, clock: Clock, *, bytes_min: int
+        self,
+        raft: Raft,
+        machines: Machines,
+        disk: WriteQueue,
+        network: Network,
+        clock: Clock,
+        *,
+        bytes_min: int,
+        log: Callable[[str, str], None],
     ) -> None:
         self._raft = raft
         self._machines = machines
@@ -36,6 +48,7 @@ class Compaction:
         self._network = network
         self._clock = clock
         self._bytes_min = bytes_min
+        self._log = log
         newest = raft.snapshots.newest
         self._size = newest.size if newest is not None else 0
         """Of the newest snapshot."""
@@ -61,7 +74,7 @@ class Compaction:
         assert self._machines.index == log.last_applied, "the state machines are behind what was reported as applied"
         self._saving, self._grown = True, 0
         draft = Draft(EntryId(term, log.last_applied), self._machines.time_ms, membership)
-        self._disk.save(draft, self._machines.snapshot())
+        self._disk.save(draft, self._machines.snapshot)
 
     def hear(self) -> None:
         """Take what the disk has brought to an end."""
@@ -70,6 +83,9 @@ class Compaction:
                 case Saved(snapshot):
                     self._saving, self._size = False, snapshot.size
                     self._raft.snapshot_taken(snapshot)
+                case Unsaved(reason):
+                    self._saving = False
+                    self._log("WARNING", f"no snapshot was taken: {reason}; the next one is taken when it is due")
                 case Stored(snapshot, offset):
                     self._raft.stored(snapshot, offset, self._clock.now_ms())
                 case Fetched(target, message, term):

@@ -1,24 +1,30 @@
 """The thread that writes, so that no loop need wait for a disk.
 
 A node that waited for its own sync would miss heartbeats whenever the disk is slow. So writes are handed to a thread;
-what gathers while one sync runs shares the next; and an eventfd wakes the loop's poller when ids are durable. Snapshots are
-written and read there too, between two writes.
+what gathers while one sync runs shares the next; and an eventfd wakes the loop's poller when ids are durable. Snapshots come
+and go there too, between two writes; but one of the node's own is written by a process of its own (`snapshotchild`), which the
+thread takes it over from.
 """
 
 import os
+import select
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Protocol
 
+from zraft import hugepages
 from zraft.errors import StorageError
 from zraft.raft.messages import InstallSnapshot
 from zraft.raft.ready import Write
 from zraft.raft.types import NodeId, Snapshot
-from zraft.seams import DiskNews, Draft
+from zraft.seams import DiskNews, Draft, State, Unsaved
+from zraft.snapshotchild import SnapshotChild
+from zraft.storage.slots import SETTLE_MS
+from zraft.storage.snapshots import SnapshotFiles
 
 AWAIT_MS = 1.0
 """How long the loop waits for a small write, if the last one took less."""
@@ -31,14 +37,24 @@ Job = Callable[[], None]
 class Store(Protocol):
     """What the thread drives: `zraft.storage.Storage`."""
 
+    snapshots: SnapshotFiles
+    """For the child to write by; whatever else concerns snapshots goes through the methods here."""
+
     def write(self, writes: Sequence[Write], /) -> None:
         """Make all that it is given durable, or raise."""
 
     def prepare(self) -> bool:
         """Do a bit of work between writes, and return whether more is left."""
 
-    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
-        """Begin to write a snapshot; `prepare` goes on with it."""
+    @property
+    def is_settled(self) -> bool:
+        """Whether the slots tell of all that is durable."""
+
+    def settle(self) -> None:
+        """Have the slots tell of the last write, since no other has come for a while."""
+
+    def keep(self, draft: Draft, failure: Unsaved | Exception | None) -> None:
+        """Take over, or remove, the snapshot that the child has written; raises what must stop the node."""
 
     def receive(self, piece: InstallSnapshot) -> None:
         """Take a piece of the leader's snapshot."""
@@ -54,7 +70,7 @@ class Store(Protocol):
 
 
 class DiskThread:
-    """The WriteQueue seam: a thread that makes writes durable in their order, and an eventfd that tells of it.
+    """The WriteQueue seam: a thread that makes writes durable in their order, and a descriptor that tells of it.
 
     Parameters
     ----------
@@ -91,12 +107,17 @@ class DiskThread:
         self._told = False
         """The descriptor was written; set by the thread just after that, cleared by the loop just before it is read."""
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._child: tuple[Draft, SnapshotChild] | None = None
+        """Who writes a snapshot; the loop's alone."""
+        self._ready = select.epoll()
+        """Readable when the eventfd is, or when the child has ended: so the loop has one descriptor to look at."""
+        self._ready.register(self._fd, select.EPOLLIN)
         self._thread = Thread(target=self._run, name="disk", daemon=True)
         self._thread.start()
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable while `completed` has something to tell."""
-        return self._fd
+        """Return the descriptor that is readable while `completed` or `news` has something to tell."""
+        return self._ready.fileno()
 
     def submit(self, write: Write) -> None:
         """Queue `write`; one that is not for the disk and has nothing to wait for is durable at once.
@@ -134,9 +155,17 @@ class DiskThread:
         self._raise_failure()  # It may have been what the descriptor told of.
         return [self._durable.popleft() for _ in range(len(self._durable))]
 
-    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
-        """Write a snapshot between writes; `pieces` is read by the thread."""
-        self._queue.put(lambda: self._store.save(draft, pieces))
+    def save(self, draft: Draft, state: State) -> None:
+        """Fork a process that writes a snapshot of the state as it is now; only the main thread may."""
+        assert self._child is None, "two snapshots at a time"
+        try:
+            child = SnapshotChild(lambda: self._store.snapshots.write(draft, state()))
+        except OSError as error:
+            self._news.append(Unsaved(f"no process can be made for it: {error.strerror}"))
+            self._ring()
+            return
+        self._child = draft, child
+        self._ready.register(child.fileno(), select.EPOLLIN)
 
     def receive(self, piece: InstallSnapshot) -> None:
         """Take a piece of the leader's snapshot, behind the writes submitted before."""
@@ -148,6 +177,8 @@ class DiskThread:
 
     def news(self) -> list[DiskNews]:
         """Return what has come to an end since the last call; to be asked whenever `completed` is."""
+        if self._child is not None and self._child[1].has_ended():
+            self._take_over(*self._child)
         return [self._news.popleft() for _ in range(len(self._news))]
 
     def pieces(self, snapshot: Snapshot) -> Iterator[bytes]:
@@ -162,10 +193,23 @@ class DiskThread:
             return 0.0
 
     def close(self) -> None:
-        """Finish what was submitted, unless the disk has failed, and end the thread."""
+        """Finish what was submitted, unless the disk has failed, and end the thread; a snapshot's child is killed."""
+        if self._child is not None:
+            self._child[1].close()
+            self._child = None
         self._queue.put(None)
         self._thread.join()
+        self._ready.close()
         os.close(self._fd)
+
+    def _take_over(self, draft: Draft, child: SnapshotChild) -> None:
+        """Let the thread see to what the child has left: behind all writes that were submitted before it ended."""
+        self._child = None
+        self._ready.unregister(child.fileno())
+        failure = child.outcome()
+        child.close()
+        hugepages.begin()  # For the next one.
+        self._queue.put(lambda: self._store.keep(draft, failure))
 
     def _run(self) -> None:
         try:
@@ -179,6 +223,7 @@ class DiskThread:
                 if job is not None:
                     job()
                 self._tell_news()
+            self._store.settle()
         except Exception as error:  # noqa: BLE001 - the loop must hear of anything that ends this thread, and it raises it.
             failed = error if isinstance(error, StorageError) else StorageError(f"the disk thread failed: {error!r}")
             failed.__cause__ = error if failed is not error else error.__cause__
@@ -192,7 +237,7 @@ class DiskThread:
         while self._store.prepare() and queue.empty():
             self._tell_news()  # A step after each write at least, so that under constant load the work gets done too.
         self._tell_news()
-        while (item := queue.get()) is not None:
+        while (item := self._wait()) is not None:
             if not isinstance(item, Write):
                 return batch, item
             batch.append(item)
@@ -201,6 +246,14 @@ class DiskThread:
         if batch:
             queue.put(None)  # For the next time.
         return (batch, None) if batch else None
+
+    def _wait(self) -> Write | Job | None:
+        """Return the next thing to do; while there is none for long enough, have the last write told of."""
+        if not self._store.is_settled:
+            with suppress(Empty):
+                return self._queue.get(timeout=SETTLE_MS / 1_000)
+            self._store.settle()
+        return self._queue.get()
 
     def _tell_news(self) -> None:
         """Tell the loop what has become of snapshots."""

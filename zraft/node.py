@@ -17,7 +17,7 @@ from typing import Any
 import zmq
 from loguru import logger
 
-from zraft import __version__, events, logs, particulars, parts
+from zraft import __version__, events, hugepages, logs, particulars, parts
 from zraft.config import Config
 from zraft.cuts import Cuts
 from zraft.diskthread import DiskThread
@@ -191,6 +191,7 @@ class Node:
             self._poller.register(source, zmq.POLLIN)
         gc.collect()
         gc.freeze()  # What recovery made lives long: heartbeats shall not wait for the collector to look at it.
+        hugepages.begin()
         gc.set_threshold(GARBAGE_OBJECTS_MAX)  # A turn makes no cycles; looking for some every few turns is wasted.
         count = len(self._storage.recovered.entries)
         logger.info("{} is up: {} entries recovered", self._id, count)

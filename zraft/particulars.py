@@ -6,7 +6,7 @@ where it matters, all of this costs nothing, not even the question whether it is
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from loguru import logger
 
@@ -27,7 +27,7 @@ from zraft.raft.ready import Write
 from zraft.raft.types import Entry, EntryKind, NodeId, Snapshot
 from zraft.replica import World
 from zraft.requests import Batch, Outcome, Reply
-from zraft.seams import DiskNews, Draft, Guard, Network, WriteQueue
+from zraft.seams import DiskNews, Draft, Guard, Network, State, WriteQueue
 from zraft.storage.wal import Storage
 
 SLOW_WRITE_MS = 50.0
@@ -86,7 +86,7 @@ class TalkativeNetwork:
 
 
 class TalkativeDisk:
-    """Tells of writes that take long, and passes on what concerns snapshots."""
+    """Tells of writes that take long, and of snapshots as they begin; passes on what else concerns those."""
 
     def __init__(self, disk: WriteQueue, now_ms: Callable[[], float]) -> None:
         self._disk = disk
@@ -110,9 +110,12 @@ class TalkativeDisk:
                 logger.debug("a write of {} entries, {:,} bytes, took {:.0f} ms", len(write.entries), size, took)
         return durable
 
-    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
+    def save(self, draft: Draft, state: State) -> None:
         """Save."""
-        self._disk.save(draft, pieces)
+        began = self._now_ms()
+        self._disk.save(draft, state)
+        took = self._now_ms() - began
+        logger.debug("a snapshot of all up to {} is begun: that took {:.1f} ms", describe.entry_id(draft.last), took)
 
     def receive(self, piece: InstallSnapshot) -> None:
         """Receive."""

@@ -130,7 +130,7 @@ class Replica:
         self.serving = Serving(self.raft, machines, world.network, self.endpoints)
         self._upkeep = Upkeep(self.raft, machines, world.random)
         self._compaction = Compaction(
-            self.raft, machines, world.disk, world.network, world.clock, bytes_min=snapshot_bytes
+            self.raft, machines, world.disk, world.network, world.clock, bytes_min=snapshot_bytes, log=log
         )
         self._waiting: deque[Write] = deque()
         """Writes whose responses wait for the disk, in order."""

@@ -5,7 +5,7 @@
 """
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -100,10 +100,21 @@ class Draft(msgspec.Struct, frozen=True):
     """What was in force there."""
 
 
+State = Callable[[], Iterable[bytes]]
+"""Gives the state as of the call, in pieces."""
+
+
 class Saved(msgspec.Struct, frozen=True):
     """A snapshot of the node's own is durable."""
 
     snapshot: Snapshot
+
+
+class Unsaved(msgspec.Struct, frozen=True):
+    """Nothing came of a snapshot of the node's own, through no fault of the disk's."""
+
+    reason: str
+    """Why, for people."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -124,7 +135,7 @@ class Fetched(msgspec.Struct, frozen=True):
     """The term in which it was asked for."""
 
 
-DiskNews = Saved | Stored | Fetched
+DiskNews = Saved | Unsaved | Stored | Fetched
 
 
 class WriteQueue(Protocol):
@@ -136,8 +147,11 @@ class WriteQueue(Protocol):
     def completed(self) -> list[int]:
         """Return the ids durable since the last call; raises `StorageError`, from the first failure on and for ever."""
 
-    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
-        """Write a snapshot of the node's own, between writes; one at a time. `news` has a `Saved`."""
+    def save(self, draft: Draft, state: State) -> None:
+        """Write a snapshot of the node's own, of the state as of this call; one at a time. `news` has a `Saved` or `Unsaved`.
+
+        It counts behind the writes that were submitted before.
+        """
 
     def receive(self, piece: InstallSnapshot) -> None:
         """Take a piece of the leader's snapshot, behind the writes that were submitted before. `news` has a `Stored`."""

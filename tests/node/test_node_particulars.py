@@ -3,7 +3,7 @@
 import random
 import re
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -15,12 +15,13 @@ from node_rig import NodeRig
 from zraft import particulars
 from zraft.machines.kv.store import KeyValueStore
 from zraft.particulars import TalkativeMachines
+from zraft.raft import describe
 from zraft.raft.messages import Heartbeat, InstallSnapshot, Message, PreVote
 from zraft.raft.ready import Write
 from zraft.raft.types import Entry, EntryId, EntryKind, Membership, NodeId, Snapshot
 from zraft.replica import World
 from zraft.requests import Outcome, Reply, SessionChange
-from zraft.seams import DiskNews, Draft, Guard, Network, Saved, WriteQueue
+from zraft.seams import DiskNews, Draft, Guard, Network, Saved, State, WriteQueue
 
 Make = Callable[..., NodeRig]
 SNAPSHOT = Snapshot(EntryId(1, 7), 0, Membership(("n1",)), 2, bytes(32))
@@ -54,8 +55,9 @@ class FakeWorld:
         durable, self.durable = self.durable, []
         return durable
 
-    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
-        self.through.append((draft, [*pieces]))
+    def save(self, draft: Draft, state: State) -> None:
+        self.now += 12.34
+        self.through.append((draft, [*state()]))
 
     def receive(self, piece: InstallSnapshot) -> None:
         self.through.append(piece)
@@ -135,13 +137,13 @@ def test_a_slow_write_is_told_of(world: World, fake: FakeWorld, lines: list[str]
 def test_what_concerns_snapshots_is_passed_on(world: World, fake: FakeWorld, lines: list[str]) -> None:
     draft = Draft(SNAPSHOT.last, SNAPSHOT.time_ms, SNAPSHOT.membership)
     piece = InstallSnapshot(1, SNAPSHOT, 0, b"ab")
-    world.disk.save(draft, [b"a", b"b"])
+    world.disk.save(draft, lambda: [b"a", b"b"])
     world.disk.receive(piece)
     world.disk.fetch("n2", piece)
     assert fake.through == [(draft, [b"a", b"b"]), piece, ("n2", piece)]
     assert world.disk.news() == [Saved(SNAPSHOT)]
     assert [*world.disk.pieces(SNAPSHOT)] == [repr(SNAPSHOT).encode()]
-    assert lines == []
+    assert lines == [f"a snapshot of all up to {describe.entry_id(SNAPSHOT.last)} is begun: that took 12.3 ms"]
 
 
 @pytest.mark.parametrize(("seam", "name"), [(Network, "network"), (WriteQueue, "disk"), (Guard, "guard")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zraft.errors import StorageError
@@ -18,7 +18,7 @@ from zraft.raft.messages import (
 from zraft.raft.ready import Write
 from zraft.raft.types import HardState, Index, NodeId, Snapshot
 from zraft.requests import Reply
-from zraft.seams import DiskNews, Draft
+from zraft.seams import DiskNews, Draft, State
 from zraft.storage.wal import Storage
 
 if TYPE_CHECKING:
@@ -96,8 +96,9 @@ class Disk:
         self._durable: list[int] = []
         self._news: list[DiskNews] = []
 
-    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
+    def save(self, draft: Draft, state: State) -> None:
         self._node.effects.append(("save", draft))
+        pieces = state()
         self._put(lambda: self.storage.save(draft, pieces))
 
     def receive(self, piece: InstallSnapshot) -> None:

@@ -1,17 +1,21 @@
 """Snapshot files: power lost at every operation while they are written, and transfers that bring something else."""
 
+import errno
 import hashlib
+import re
+from collections.abc import Iterator
 from itertools import count
 
 import msgspec
 import pytest
 from crashfs import VARIANTS, CrashFS, PowerLoss
-from logmodel import CLUSTER_ID
+from logmodel import CLUSTER_ID, open_log
 
+from zraft.errors import StorageError
 from zraft.raft.messages import InstallSnapshot
 from zraft.raft.types import EntryId, Membership, Snapshot
-from zraft.seams import Draft, Fetched, Saved, Stored
-from zraft.storage.snapshots import SnapshotFiles
+from zraft.seams import Draft, Fetched, Saved, Stored, Unsaved
+from zraft.storage.snapshots import SAVING, SnapshotFiles
 
 MEMBERS = Membership(("n1", "n2", "n3"), disk_ids={"n1": "d1"})
 BYTES = bytes(range(256)) * 9
@@ -38,10 +42,14 @@ def cut(data: bytes) -> list[bytes]:
 
 
 class Run:
-    """A node takes a snapshot, is sent another, and takes a third; `PowerLoss` may end it anywhere."""
+    """A node takes a snapshot, is sent another, and takes a third; `PowerLoss` may end it anywhere.
 
-    def __init__(self, fs: CrashFS) -> None:
+    Its own are written in steps, or all at once and then taken over, as from a process.
+    """
+
+    def __init__(self, fs: CrashFS, *, in_steps: bool) -> None:
         self.fs = fs
+        self.in_steps = in_steps
         self.told: list[Snapshot] = []
         """What the files have told to be durable."""
 
@@ -61,17 +69,25 @@ class Run:
         files.close()
 
     def _save(self, files: SnapshotFiles, index: int) -> None:
-        files.save(drafted(index), iter(cut(BYTES)))
-        while files.step():
-            pass
+        if self.in_steps:
+            save(files, index)
+        else:
+            files.write(drafted(index), iter(cut(BYTES)))
+            files.keep(drafted(index), None)
         assert files.take_news() == [Saved(named(index))]
         self.told.append(named(index))
 
 
-def every_crash() -> list[Run]:
+def save(files: SnapshotFiles, index: int) -> None:
+    files.save(drafted(index), iter(cut(BYTES)))
+    while files.step():
+        pass
+
+
+def every_crash(*, in_steps: bool) -> list[Run]:
     runs = []
     for point in count(1):
-        run = Run(CrashFS())
+        run = Run(CrashFS(), in_steps=in_steps)
         run.fs.crash_at = point
         try:
             run.live()
@@ -82,11 +98,11 @@ def every_crash() -> list[Run]:
     raise AssertionError("a script without an end")
 
 
-RUNS = every_crash()
+RUNS = every_crash(in_steps=True) + every_crash(in_steps=False)
 
 
 def test_the_script_passes_enough_places_to_crash_at() -> None:
-    assert len(RUNS) > 40
+    assert len(RUNS) > 80
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -135,9 +151,7 @@ def test_a_piece_that_does_not_follow_begins_anew(piece: InstallSnapshot) -> Non
 
 def test_a_piece_that_is_asked_for_is_the_one_that_was_written() -> None:
     files = opened(CrashFS())
-    files.save(drafted(3), iter(cut(BYTES)))
-    while files.step():
-        pass
+    save(files, 3)
     files.take_news()
     asked = InstallSnapshot(2, named(3), PIECE)
     files.fetch("n2", asked)
@@ -157,6 +171,104 @@ def test_a_snapshot_that_the_log_has_left_behind_while_it_was_written_goes_again
     files.drop_before(named(5))
     while files.step():
         pass
+    assert Saved(named(3)) in files.take_news(), "whoever began it hears of its end"
+    while files.step():
+        pass
+    assert files.kept == [named(5)]
+    assert len(fs.list("snapshots")) == 1
+
+
+# -- written by a process, and taken over ------------------------------------------------------------------------------
+
+
+def contents(fs: CrashFS) -> dict[str, bytes]:
+    names = [f"snapshots/{name}" for name in fs.list("snapshots")]
+    return {name: fs.open(name).pread(1 << 20, 0) for name in names}
+
+
+@pytest.mark.parametrize("data", [BYTES, b""], ids=["some", "none"])
+def test_whoever_writes_it_a_snapshot_is_the_same_to_the_byte(data: bytes) -> None:
+    stepped, whole = CrashFS(), CrashFS()
+    files = opened(stepped)
+    files.save(drafted(3), iter(cut(data)))
+    while files.step():
+        pass
+    taken_over = opened(whole)
+    taken_over.write(drafted(3), iter(cut(data)))
+    assert taken_over.kept == [], "it does not count yet"
+    taken_over.keep(drafted(3), None)
+    assert contents(stepped) == contents(whole)
+    assert files.kept == taken_over.kept == [named(3, data)]
+
+
+@pytest.mark.parametrize("written", [0, 1, 3], ids=["nothing", "the beginning", "some"])
+def test_what_a_process_has_left_that_was_ended_is_removed_and_the_next_one_is_kept(written: int) -> None:
+    class Ended(BaseException):
+        pass
+
+    def until_ended() -> Iterator[bytes]:
+        yield from cut(BYTES)[:written]
+        raise Ended
+
+    fs = CrashFS()
+    files = opened(fs)
+    if written:
+        with pytest.raises(Ended):
+            files.write(drafted(3), until_ended())
+        assert fs.exists(SAVING)
+    files.keep(drafted(3), Unsaved("it was ended"))
+    assert files.take_news() == [Unsaved("it was ended")]
+    assert not fs.exists(SAVING)
+    files.write(drafted(4), cut(BYTES))
+    files.keep(drafted(4), None)
+    assert files.take_news() == [Saved(named(4))]
+
+
+def test_a_process_that_the_disk_has_refused_something_fails_the_log_for_good() -> None:
+    storage = open_log(CrashFS())
+    refused = "cannot keep a snapshot in .*: No space left on device; free some space, and start the node again"
+    for _ in range(2):
+        with pytest.raises(StorageError, match=refused):
+            storage.keep(drafted(3), OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(StorageError, match=refused):
+        storage.write([])
+
+
+@pytest.mark.parametrize(
+    ("offset", "data", "why"),
+    [
+        (512 + 3, b"!", "the checksum of its head does not match"),
+        (1024 + len(BYTES), b"!", "3329 bytes where 3328 belong"),
+        (0, bytes(512), "no snapshot of format 1"),
+    ],
+    ids=["damaged", "longer", "blank"],
+)
+def test_a_file_that_is_not_what_its_writer_says_is_not_kept(offset: int, data: bytes, why: str) -> None:
+    fs = CrashFS()
+    files = opened(fs)
+    files.write(drafted(3), cut(BYTES))
+    fs.open(SAVING).pwritev([data], offset)
+    with pytest.raises(StorageError, match=re.escape(f"{SAVING}: written just now, and not there: {why}")):
+        files.keep(drafted(3), None)
+    assert files.kept == []
+
+
+def test_another_snapshot_than_was_asked_for_is_not_kept() -> None:
+    files = opened(CrashFS())
+    files.write(drafted(5), cut(BYTES))
+    with pytest.raises(AssertionError, match="another snapshot than"):
+        files.keep(drafted(6), None)
+    assert files.kept == []
+
+
+def test_one_that_the_log_has_left_behind_while_a_process_wrote_it_goes_again() -> None:
+    fs = CrashFS()
+    files = opened(fs)
+    files.write(drafted(3), cut(BYTES))
+    for number, piece in enumerate(cut(BYTES)):
+        files.receive(InstallSnapshot(2, named(5), number * PIECE, piece))
+    files.drop_before(named(5))
+    files.keep(drafted(3), None)
     assert Saved(named(3)) in files.take_news(), "whoever began it hears of its end"
     while files.step():
         pass

@@ -106,6 +106,9 @@ class StateMachine(Protocol):
     def snapshot(self) -> Iterator[bytes]:
         """Return the state in chunks, as of this call, whatever is applied while they are read.
 
+        A node calls it, and reads the chunks, in a forked copy of itself, which has its memory and nothing else of it: no
+        descriptor, no thread, and what is changed there is lost.
+
         Chunks of some 100 KiB are best: each is held in memory as a whole. Equal histories give equal chunks on every node, however a node came by its state.
         """
 

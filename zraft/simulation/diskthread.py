@@ -5,7 +5,7 @@ it is written then, up to some operation in its midst (`interrupt`). So nothing 
 operation between two is left out.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from random import Random
 
@@ -13,7 +13,7 @@ from zraft.errors import StorageError
 from zraft.raft.messages import InstallSnapshot
 from zraft.raft.ready import Write
 from zraft.raft.types import NodeId, Snapshot
-from zraft.seams import DiskNews, Draft
+from zraft.seams import DiskNews, Draft, State
 from zraft.simulation.disk import Disk, Ended
 from zraft.simulation.durable import Durable
 from zraft.simulation.plan import Plan
@@ -108,8 +108,9 @@ class DiskThread:
         done, self._done = self._done, []
         return done
 
-    def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
-        """Write a snapshot of the node's own, between writes."""
+    def save(self, draft: Draft, state: State) -> None:
+        """Write a snapshot of the node's own, between writes: a piece at a time, where the real thread has a child for it."""
+        pieces = state()
         self._ask(lambda: self._storage.save(draft, pieces))
 
     def receive(self, piece: InstallSnapshot) -> None:

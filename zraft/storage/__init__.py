@@ -140,8 +140,11 @@ so no older segment is needed for either. Records mean, in their order:
 Snapshot
 --------
 
-A file holds one snapshot. It is written under another name (``.part``), synced, renamed, and the directory synced: only then
-it counts, and only then the log may begin behind it. What is found damaged gets ``.damaged`` behind its name, and the one
+A file holds one snapshot. It is written under another name (``saving.part`` the node's own, ``arriving.part`` one that the leader
+sends), synced, renamed, and the directory synced: only then it counts, and only then the log may begin behind it. The node's own is
+written up to its last sync by a process of its own, which sees the state as it was when it was forked (`zraft.snapshotchild`); the
+thread that writes the log looks at head and size and renames it, behind all turns that were under way by then. What is found
+under these names at a start is removed; what is found damaged gets ``.damaged`` behind its name, and the one
 before it stands in: the log keeps what every kept snapshot needs.
 
 ====== ======== ===================================================================================

@@ -12,8 +12,6 @@ LOCK_NAME: Final = "lock"
 STEP_BYTES: Final = 256 << 10
 """How much of the next segment is filled and synced at a time: about a millisecond that a write may have to wait."""
 
-SPARES_MAX: Final = 4
-"""How many segments that are needed no more wait to be used again."""
 
 _NAME = re.compile(r"([0-9]{16,20})\.wal")
 _ZEROS = bytes(STEP_BYTES)

@@ -1,7 +1,9 @@
 """Snapshot files: written beside, synced, renamed; read back whole to restore, or in pieces for a follower (paper §7).
 
-All of it happens on the thread that writes the log, between two writes and a piece at a time, so that no write waits long. A
-snapshot counts from the moment when its file has its name durably; whatever a crash leaves under another name is removed.
+A snapshot of the node's own is written by a process of its own (`SnapshotFiles.write`), and taken over from it (`keep`). In a
+simulator, which has no processes, the same bytes are written a step at a time (`save`, `step`). All else happens on the thread
+that writes the log, between two writes and a piece at a time, so that no write waits long. A snapshot counts from the moment when
+its file has its name durably; whatever a crash leaves under another name is removed.
 """
 
 import hashlib
@@ -13,10 +15,14 @@ import msgspec
 from zraft.errors import StorageError
 from zraft.raft.messages import CHUNK_BYTES_MAX, InstallSnapshot
 from zraft.raft.types import EntryId, Index, NodeId, Snapshot
-from zraft.seams import DiskNews, Draft, Fetched, File, FileSystem, Saved, Stored
+from zraft.seams import DiskNews, Draft, Fetched, File, FileSystem, Saved, Stored, Unsaved
 from zraft.storage import snapshothead
 
 DIRECTORY = "snapshots"
+SAVING = f"{DIRECTORY}/saving.part"
+"""The node's own snapshot, while it is written."""
+ARRIVING = f"{DIRECTORY}/arriving.part"
+"""The leader's, while it comes."""
 PIECE_BYTES = CHUNK_BYTES_MAX
 """How much of a snapshot goes into one message."""
 SYNC_EVERY_BYTES = 1 << 20
@@ -142,10 +148,48 @@ class SnapshotFiles:
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
+    def write(self, draft: Draft, pieces: Iterable[bytes]) -> None:
+        """Write a whole snapshot of the node's own, durably, for `keep`. For a forked process: nothing here changes."""
+        file = _NewFile(self._fs, SAVING, self._cluster_id, draft)
+        for piece in pieces:
+            file.write(piece)
+        file.seal()
+
+    def keep(self, draft: Draft, failure: Unsaved | Exception | None) -> None:
+        """Take over what a process has written by `write`; `take_news` has it.
+
+        Parameters
+        ----------
+        failure
+            Why there is nothing to take over: what is left of the file is removed if nothing is wrong with the disk, else it
+            is raised.
+        """
+        if isinstance(failure, Exception):
+            raise failure
+        if failure is not None:
+            if self._fs.exists(SAVING):
+                self._fs.unlink(SAVING)
+            self._news.append(failure)
+            return
+        self._news.append(Saved(self._keep(SAVING, self._written(draft))))
+
+    def _written(self, draft: Draft) -> Snapshot:
+        """Return what the file is that was written for `draft`, by its head and its size."""
+        file = self._fs.open(SAVING)
+        try:
+            cluster_id, snapshot = snapshothead.read(file)
+        except ValueError as error:
+            raise StorageError(f"{self._fs}/{SAVING}: written just now, and not there: {error}") from error
+        finally:
+            file.close()
+        found = cluster_id, Draft(snapshot.last, snapshot.time_ms, snapshot.membership)
+        assert found == (self._cluster_id, draft), f"another snapshot than {draft}: {found}"
+        return snapshot
+
     def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
         """Begin to write a snapshot of the node's own; `step` goes on with it, and `take_news` tells of its end."""
         assert self._saving is None, "two snapshots at a time"
-        self._saving = (_NewFile(self._fs, "saving.part", self._cluster_id, draft), iter(pieces))
+        self._saving = (_NewFile(self._fs, SAVING, self._cluster_id, draft), iter(pieces))
 
     def step(self) -> bool:
         """Do the next bit of work, some milliseconds at most; True while there is more."""
@@ -160,7 +204,7 @@ class SnapshotFiles:
             file.write(piece)
             return True
         self._saving = None
-        self._news.append(Saved(self._keep(file)))
+        self._news.append(Saved(self._keep(SAVING, file.seal())))
         return False
 
     def receive(self, piece: InstallSnapshot) -> None:
@@ -169,7 +213,7 @@ class SnapshotFiles:
         if piece.offset == 0:
             self._drop_arriving()
             draft = Draft(snapshot.last, snapshot.time_ms, snapshot.membership)
-            self._arriving = (snapshot, _NewFile(self._fs, "arriving.part", self._cluster_id, draft))
+            self._arriving = (snapshot, _NewFile(self._fs, ARRIVING, self._cluster_id, draft))
         if self._arriving is None or self._arriving[0] != snapshot or self._arriving[1].size != piece.offset:
             self._drop_arriving()
             self._news.append(Stored(snapshot, 0))
@@ -179,7 +223,7 @@ class SnapshotFiles:
         if file.size == snapshot.size:
             self._arriving = None
             if file.digest() == snapshot.sha256:
-                self._keep(file)
+                self._keep(ARRIVING, file.seal())
             else:
                 file.drop()
                 self._news.append(Stored(snapshot, 0))
@@ -191,8 +235,10 @@ class SnapshotFiles:
             self._arriving[1].drop()
             self._arriving = None
 
-    def _keep(self, file: "_NewFile") -> Snapshot:
-        snapshot = file.finish()
+    def _keep(self, path: str, snapshot: Snapshot) -> Snapshot:
+        """Give a file that is whole the name that counts, durably."""
+        self._fs.rename(path, f"{DIRECTORY}/{file_name(snapshot.last)}")
+        self._fs.sync_directory(DIRECTORY)
         if snapshot.last.index < self._needed_from:
             self._superfluous.append(f"{DIRECTORY}/{file_name(snapshot.last)}")
         elif snapshot not in self.kept:
@@ -222,11 +268,11 @@ class SnapshotFiles:
 class _NewFile:
     """A snapshot file that has no name yet that counts."""
 
-    def __init__(self, fs: FileSystem, name: str, cluster_id: int, draft: Draft) -> None:
+    def __init__(self, fs: FileSystem, path: str, cluster_id: int, draft: Draft) -> None:
         self.size = 0
         """Bytes of data so far."""
         self._fs = fs
-        self._path = f"{DIRECTORY}/{name}"
+        self._path = path
         self._cluster_id = cluster_id
         self._draft = draft
         self._start = snapshothead.data_offset(draft.membership)
@@ -249,15 +295,13 @@ class _NewFile:
     def digest(self) -> bytes:
         return self._digest.digest()
 
-    def finish(self) -> Snapshot:
-        """Make it durable under the name that counts."""
+    def seal(self) -> Snapshot:
+        """Make it durable, whole, still under the name that does not count."""
         draft = self._draft
         snapshot = Snapshot(draft.last, draft.time_ms, draft.membership, self.size, self.digest())
         self._file.pwritev([snapshothead.encode(self._cluster_id, snapshot)], 0)
         self._file.datasync()
         self._file.close()
-        self._fs.rename(self._path, f"{DIRECTORY}/{file_name(draft.last)}")
-        self._fs.sync_directory(DIRECTORY)
         return snapshot
 
     def drop(self) -> None:

@@ -9,24 +9,15 @@ from zraft.errors import StorageError
 from zraft.raft.messages import InstallSnapshot
 from zraft.raft.ready import Write
 from zraft.raft.types import HardState, NodeId, Snapshot
-from zraft.seams import DiskNews, Draft, File, FileSystem
+from zraft.seams import DiskNews, Draft, File, FileSystem, Unsaved
 from zraft.storage import failures
 from zraft.storage.header import BLOCK_BYTES, Header, encode
 from zraft.storage.records import SnapshotMark, Truncate, Value, encode_turn
 from zraft.storage.recovery import Beginning, Found, Recovery, beginning, in_force
 from zraft.storage.replay import Recovered
-from zraft.storage.segments import (
-    SPARES_MAX,
-    NextSegment,
-    SegmentStart,
-    UnusedFile,
-    cut,
-    segment_name,
-    size_of,
-    standard_size,
-    take,
-)
+from zraft.storage.segments import NextSegment, SegmentStart, cut, segment_name, take
 from zraft.storage.snapshots import SnapshotFiles
+from zraft.storage.spares import Spares
 from zraft.storage.tail import Tail
 from zraft.storage.tally import NOTHING, Tally
 from zraft.storage.turn import gathered
@@ -73,10 +64,8 @@ class Storage:
         """What is durable, for the slots."""
         self._next = NextSegment(fs, 1, segment_bytes)
         """The segment that comes after the one in use; set by `_begin_segment`, made by `prepare`."""
-        self._superfluous: list[int] = []
-        """Segments that the log needs no more, oldest first; made spare, or removed, by `prepare`."""
-        self._spares: list[UnusedFile] = []
-        """Old segments under the names of those that come after `_next`, in order: so they need not be made anew."""
+        self._spares = Spares(fs, segment_bytes)
+        """Segments that the log needs no more."""
         self._failure: StorageError | None = None
         """The first failure; from then on nothing is written and every call raises it."""
         self.snapshots = SnapshotFiles(fs, identity.cluster_id)
@@ -183,7 +172,7 @@ class Storage:
         """Take note of what is needed no more now that the log begins behind `snapshot`, durably."""
         self.snapshots.drop_before(snapshot)
         while len(self.segments) > 1 and self.segments[1].first_index <= snapshot.last.index + 1:
-            self._superfluous.append(self.segments.pop(0).serial)
+            self._spares.retire(self.segments.pop(0).serial)
 
     def prepare(self) -> bool:
         """Do a bit of work, about a millisecond; True while there is more to do.
@@ -197,11 +186,15 @@ class Storage:
                 return True
         except OSError as error:
             raise self._latch("prepare a segment in", error) from error
-        return self._beside(lambda: self._retire_one() or self.snapshots.step())
+        return self._beside(lambda: self._spares.step(self._next.serial) or self.snapshots.step())
 
     def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
         """Begin to write a snapshot; `prepare` goes on with it."""
         self._beside(lambda: self.snapshots.save(draft, pieces))
+
+    def keep(self, draft: Draft, failure: Unsaved | Exception | None) -> None:
+        """Take over the snapshot that a process of its own has written, or remove it, or fail."""
+        self._beside(lambda: self.snapshots.keep(draft, failure))
 
     def receive(self, piece: InstallSnapshot) -> None:
         """Take a piece of the leader's snapshot."""
@@ -226,20 +219,6 @@ class Storage:
             return act()
         except OSError as error:
             raise self._latch("keep a snapshot in", error) from error
-
-    def _retire_one(self) -> bool:
-        """Keep a segment that is needed no more for later, or remove it; the oldest first, so that a crash leaves a whole chain."""
-        if not self._superfluous:
-            return False
-        old = segment_name(self._superfluous.pop(0))
-        serial, size = self._next.serial + 1 + len(self._spares), size_of(self._fs, old)
-        if len(self._spares) < SPARES_MAX and size == standard_size(self._segment_bytes):
-            self._fs.rename(old, segment_name(serial))
-            self._spares.append(UnusedFile(serial, size, zeros=False))
-        else:
-            self._fs.unlink(old)
-        self._fs.sync_directory()
-        return True
 
     def close(self) -> None:
         """Let go of the files; everything written is durable already."""
@@ -328,8 +307,7 @@ class Storage:
         )
         self.segments.append(SegmentStart(serial, min(lowest_index, beginning.first_index)))
         self._next = NextSegment(self._fs, serial + 1, self._segment_bytes)
-        if self._spares:
-            self._next.adopt(self._spares.pop(0))
+        self._spares.give(self._next)
 
     def _latch(self, what: str, error: OSError) -> StorageError:
         self._failure = failures.failed(what, error, str(self._fs))
