@@ -3,23 +3,29 @@
 import json
 import secrets
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
+from zraft import config as configuration
 from zraft.cli.find import find_config
 from zraft.cli.options import AsJson, ConfigFile
 from zraft.client.copies import copy_state
+from zraft.config import Config
 from zraft.disk import OsFileSystem
-from zraft.errors import ConfigError, NotFound, StorageError
+from zraft.errors import ConfigError
 from zraft.machines.snapshots import Contents, contents
 from zraft.raft.types import Snapshot
+from zraft.rescue.restore import restore as restored
+from zraft.rescue.saved import opened
 from zraft.seams import Draft, FileSystem
 from zraft.statepieces import StatePiece
 from zraft.storage import failures
-from zraft.storage.snapshotfile import NewFile, examine, pieces
+from zraft.storage.snapshotfile import NewFile
+from zraft.supervisor.directory import new_run_directory
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -73,7 +79,8 @@ def inspect(file: SavedFile, as_json: AsJson = False) -> None:
 
     The snapshots in a node's data directory are files of the same format.
     """
-    cluster_id, snapshot, found = read(file)
+    with opened(file) as saved:
+        cluster_id, snapshot, found = saved.cluster_id, saved.snapshot, contents(saved.pieces())
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(_as_keys(cluster_id, snapshot, found)), indent=2).decode())
         return
@@ -91,27 +98,70 @@ def inspect(file: SavedFile, as_json: AsJson = False) -> None:
     print(f"sha256    {snapshot.sha256.hex()}, of {snapshot.size:,} bytes: as written")
 
 
-def read(file: Path) -> tuple[int, Snapshot, Contents]:
-    """Return the cluster of a snapshot file, which snapshot it is, and what it holds; all of it checked.
+@app.command()
+def restore(
+    file: SavedFile,
+    *,
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir",
+            metavar="DIR",
+            help="A run directory to make; with --config where the nodes' data directories go, else storage.directory.",
+        ),
+    ] = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="The new cluster's configuration, if there is one.")
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(metavar="N", help="Without --config: how many nodes, 1 to 9; else 3.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new cluster that begins with the state in FILE, and is not started yet.
 
-    Raises
-    ------
-    NotFound
-        There is no such file.
-    StorageError
-        It is damaged, or cannot be read.
+    Without --config, DIR becomes a run directory, as zraft cluster up makes one. With it, the data directories of all its
+    nodes are written, and the configuration must have a cluster.id or cluster.name that the saved cluster had not. What is
+    not empty is refused.
+
+    Terms, and with them fencing tokens, and revisions go on 1,000,000 above those in FILE, so that none comes a second time that
+    was given out after FILE was saved. Sessions of the old cluster's clients are ended: it has another id, and they cannot come.
     """
-    if not file.is_file():
-        raise NotFound(f"{file}: no such file; zraft snapshot save writes one")
-    with failures.spoken_of("read", str(file)):
-        opened = OsFileSystem(file.parent, writable=False).open(file.name)
-        try:
-            cluster_id, snapshot = examine(opened)
-            return cluster_id, snapshot, contents(pieces(opened, snapshot))
-        except (ValueError, StorageError) as error:
-            raise StorageError(f"{file}: damaged: {error}; use another copy, or save the cluster anew") from error
-        finally:
-            opened.close()
+    with opened(file) as saved, ExitStack() as stack:
+        if config_file is not None:
+            if nodes is not None:
+                raise ConfigError(f"--nodes is for a new run directory; {config_file} says which nodes there are")
+            config = configuration.load(config_file)
+            place = directory or Path(config.storage.directory)
+            start = f"zraft cluster up --config {config_file}"
+        elif directory is not None:
+            config = stack.enter_context(new_run_directory(directory, nodes))
+            place = Path(config.storage.directory)
+            start = f"zraft cluster up --dir {directory}"
+        else:
+            raise ConfigError("where to? --dir DIR makes a run directory, --config FILE names a configuration")
+        snapshot = restored(saved, config, place.absolute())
+    elsewhere = place.absolute() != Path(config.storage.directory)
+    if as_json:
+        _print_restored(config, snapshot, place)
+        return
+    print(
+        f"restored cluster {config.cluster_id:016x} with {len(config.nodes)} nodes from entry {saved.snapshot.last.index} of"
+        f" cluster {saved.cluster_id:016x}; it goes on behind entry {snapshot.last.index} in term {snapshot.last.term + 1}"
+    )
+    if elsewhere:
+        print(f"move each node's directory from {place} to {config.storage.directory}, where the node looks for it")
+    print(f"start it with: {start}")
+
+
+def _print_restored(config: Config, snapshot: Snapshot, place: Path) -> None:
+    told = {
+        "cluster_id": f"{config.cluster_id:016x}",
+        "index": snapshot.last.index,
+        "term": snapshot.last.term,
+        "directories": {node.id: str(place.absolute() / node.id) for node in config.nodes},
+    }
+    print(json.dumps(told, indent=2))
 
 
 def _place(file: Path) -> tuple[FileSystem, str]:
