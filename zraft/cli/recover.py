@@ -35,7 +35,7 @@ def recover(config: Config, *, node: NodeId | None, typed: str | None, dry_run: 
     dry_run
         Show alone.
     as_json
-        Print one object, and nothing else.
+        Print one object, and nothing else; unless there is an earlier recovery to finish, which is all that is done then.
 
     Raises
     ------
@@ -46,8 +46,10 @@ def recover(config: Config, *, node: NodeId | None, typed: str | None, dry_run: 
     """
     if listens(config.supervisor.control):
         raise ConfigError(f"{config.path}: this cluster is running; stop it first: zraft cluster down")
-    for finished in () if dry_run else rescue.finish_interrupted(config):
-        print(f"zraft: note: finished the recovery of {finished}, which was interrupted", file=sys.stderr)
+    finished = [] if dry_run else rescue.finish_interrupted(config)
+    if finished:
+        print(f"finished the recovery of {', '.join(finished)}, which was interrupted; start it with zraft cluster up")
+        return
     with _survivors(config) as survivors:
         plan = rescue.plan(config, survivors, node)
         if not as_json:
