@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import msgspec
 import pytest
-from conftest import MEMBERSHIP, SESSION, Place, disk_id, log
+from rescue_place import MEMBERSHIP, SESSION, Place, disk_id, log
 
 from zraft.cli import recover as command
 from zraft.errors import ConfigError, InvalidRequest, NotFound

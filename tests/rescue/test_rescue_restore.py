@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SESSION, VOTERS, Place, log
+from rescue_place import SESSION, VOTERS, Place, log
 
 from zraft.disk import OsFileSystem
 from zraft.errors import ConfigError, NotFound, StorageError
