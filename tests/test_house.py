@@ -60,7 +60,7 @@ RAFT_STEPS = [
 ]
 """A module of `raft/` may import those of the steps before its own."""
 
-GROUND = {"seams", "config", "codec", "storage", "machines", "hooks", "events", "requests", "addresses"}
+GROUND = {"seams", "config", "codec", "storage", "machines", "hooks", "events", "requests", "statepieces", "addresses"}
 """Rooms that see of `raft/` at most its nouns."""
 NOUNS = {"raft.types", "raft.messages", "raft.ready"}
 SOCKET_ROOMS = {
@@ -76,7 +76,7 @@ SOCKET_ROOMS = {
     "cli.requirements",
 }
 """On the server's side transport and node, with what they bind and send by; and whoever speaks to servers."""
-HEART = {"replica", "serving", "admissions", "upkeep", "compaction"}
+HEART = {"replica", "serving", "admissions", "copies", "upkeep", "compaction"}
 """The replica, and what it is made of."""
 UNSEEN: list[tuple[set[str], set[str]]] = [
     (

@@ -26,6 +26,8 @@ PROVEN = (
     "ZRAFT_MACHINES",
     "zraft catalog",
     "zraft escort",
+    "zraft snapshot save",
+    "zraft cluster recover",
 )
 """What tells the README's shell examples apart; each is run by a test here, in `test_readme`, or is what runs them all."""
 WAIT_S = 30
@@ -149,3 +151,49 @@ def test_a_cluster_grows_and_shrinks(run: Callable[..., str]) -> None:
             run(line, within_s=90)
         shown = run("zraft member list").splitlines()[1:]
         assert [line.split()[:2] for line in shown] == [[n, "voter"] for n in ("n2", "n3", "n5")]
+
+
+@pytest.mark.processes
+def test_a_backup_and_a_quorum_that_is_lost(place: Path, run: Callable[..., str]) -> None:
+    (backup,) = [block for block in blocks("sh") if "zraft snapshot save" in block]
+    (lost,) = [block for block in blocks("sh") if "zraft cluster recover" in block]
+    told = {}
+    with cluster_of(3, run):
+        run("zraft kv put greeting hello")
+        for line in backup.splitlines():
+            told[line.split("#")[0].split()[2]] = run(line, within_s=90)
+        assert told["get"] == "hello"
+        assert "machine   kv: " in told["inspect"]
+        for line in lost.splitlines():
+            told[line.split("#")[0].split()[2]] = run_and_type(place, line, cluster_id(place))
+            if "cluster down" in line:
+                for node in ("n2", "n3"):
+                    (place / ".zraft" / "data" / node).rename(place / f"gone-{node}")
+        assert told["verify"].endswith("all of it is intact\n")
+        assert "lost for good: whatever n2, n3 had" in told["recover"]
+        assert run("zraft kv get greeting") == "hello"
+        assert int(run("zraft kv put greeting again")) > 1_000_000
+        rows = [line.split()[:2] for line in run("zraft member list").splitlines()[1:]]
+        assert [role for _, role in rows] == ["voter"] * 3
+
+
+def cluster_id(place: Path) -> str:
+    found = re.search(r'id: "([0-9a-f]{16})"', (place / ".zraft" / "cluster.yaml").read_text())
+    assert found is not None
+    return found[1]
+
+
+def run_and_type(place: Path, line: str, answer: str) -> str:
+    """Run a line in a terminal in which somebody types `answer`; return what it prints."""
+    ours, theirs = os.openpty()
+    try:
+        os.write(ours, f"{answer}\n".encode())
+        done = subprocess.run(
+            ["sh", "-c", line],
+            cwd=place, env=environment(place), stdin=theirs, capture_output=True, text=True, timeout=90, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert done.returncode == 0, (line, done)
+    return done.stdout

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from zraft import requests
+from zraft import requests, statepieces
 from zraft.errors import ProtocolError
 from zraft.raft import messages
 
@@ -53,6 +53,7 @@ REQUEST_KINDS: dict[int, type[msgspec.Struct]] = {
     41: requests.MembersRequest,
     42: requests.MembershipChange,
     43: requests.CutLinks,
+    44: statepieces.CopyState,
 }
 REPLY_KINDS: dict[int, type[msgspec.Struct]] = {64: requests.Reply}
 

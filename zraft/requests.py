@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from zraft.raft.types import Endpoints, Index, NodeId, Term
+from zraft.statepieces import CopyState
 
 BATCH_BYTES_MAX = 12 << 20
 """What one batch may hold, so that the entry it becomes always fits into one message between nodes."""
@@ -330,4 +331,5 @@ Request = (
     | MembersRequest
     | MembershipChange
     | CutLinks
+    | CopyState
 )

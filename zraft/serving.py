@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 
 from zraft.admissions import Admissions
+from zraft.copies import Copies
 from zraft.machines.sessions import Machines, Result
 from zraft.raft.core import Raft
 from zraft.raft.leader import Leader
@@ -35,6 +36,7 @@ from zraft.requests import (
     TransferRequest,
 )
 from zraft.seams import Network
+from zraft.statepieces import CopyState
 
 ANSWERING_MS_MAX = 20
 """How long one turn may answer reads, so that no heartbeat waits for longer."""
@@ -120,11 +122,15 @@ class Serving:
         self._next_context = 1
         self._admissions = Admissions(raft, network, endpoints)
         """Requests about the membership."""
+        self._copies = Copies(raft, machines, network)
+        """Copies of the whole state under way."""
 
     @property
     def count(self) -> int:
         """How many requests wait."""
-        return len(self._proposals) + len(self._reads) + len(self._confirmed) + self._admissions.count
+        return (
+            len(self._proposals) + len(self._reads) + len(self._confirmed) + self._admissions.count + self._copies.count
+        )
 
     def request(self, client: bytes, request: Any, batch: bytes | None, now: float) -> None:
         """Take a request that concerns the replicated state, or leadership."""
@@ -144,6 +150,8 @@ class Serving:
                 self._transfer(client, request, now)
             case MembersRequest() | MembershipChange():
                 self._admissions.request(client, request, now)
+            case CopyState():
+                self._copies.request(client, request, now)
 
     def applied(self, entry: Entry, result: Result) -> None:
         """Answer whoever waits for `entry`, now that it is applied."""
@@ -166,11 +174,12 @@ class Serving:
 
     def confirmed(self, reads: list[ReadReady]) -> None:
         """Take reads that a round has confirmed."""
-        for read in self._admissions.confirmed(reads):
+        for read in self._admissions.confirmed(self._copies.confirmed(reads)):
             self._confirmed.append((read.index, self._reads.pop(read.context)))
 
     def answer_reads(self, now_ms: Callable[[], float]) -> bool:
         """Answer the confirmed reads whose index is applied, for a bounded time; True when more could be at once."""
+        self._copies.proceed(now_ms())
         if not self._confirmed:
             return False
         until = now_ms() + ANSWERING_MS_MAX
@@ -188,7 +197,7 @@ class Serving:
 
     def reads_lost(self, contexts: list[int]) -> None:
         """Refuse reads that this node took as a follower and cannot answer: its leader is another by now."""
-        for context in contexts:
+        for context in self._copies.reads_lost(contexts):
             read = self._reads.pop(context)
             self._count_queries(read.asked, -1)
             self._refuse(read.client, read.asked.id, Outcome.REFUSED, "leadership moved")
@@ -196,6 +205,7 @@ class Serving:
     def leadership_lost(self) -> None:
         """Tell everybody who waits that this node can't finish it: reads never happened, commands may yet commit."""
         self._admissions.leadership_lost()
+        self._copies.leadership_lost()
         proposals, self._proposals = self._proposals, {}
         self._commands_waiting = 0
         self._batches_waiting.clear()

@@ -254,3 +254,24 @@ def test_describe_shows_commands_to_people() -> None:
 @given(st.binary())
 def test_describe_never_raises(junk: bytes) -> None:
     assert commands.describe(junk).isprintable()
+
+
+def test_a_leap_lets_no_revision_come_twice_and_marks_what_was_before() -> None:
+    store = KeyValueStore()
+    put(store, b"a", b"1")
+    put(store, b"b", b"1")
+    store.leap(1_000_000)
+    assert (store.revision, store.compacted) == (1_000_002, 1_000_002)
+    restored = KeyValueStore()
+    restored.restore(store.snapshot())
+    assert (restored.revision, restored.compacted) == (1_000_002, 1_000_002)
+    assert put(restored, b"a", b"2") == 1_000_003
+    assert entries(restored)[1] == KeyValue(b"b", b"1", 2, 2, 1), "what is there keeps the revision that clients know"
+    swap = encode(CompareAndSet(b"b", 3, b"2"))
+    assert restored.apply(swap, AT) == encode(None), "revision 3 was another history's"
+
+
+def test_a_snapshot_without_the_mark_is_read_as_one_of_a_store_that_never_leapt() -> None:
+    store = KeyValueStore()
+    store.restore([msgspec.msgpack.encode([7, [3, 5, 6]])])
+    assert (store.revision, store.compacted, store.limits) == (7, 0, SetLimits(5, 6))

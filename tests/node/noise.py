@@ -41,6 +41,7 @@ from zraft.requests import (
     StatusRequest,
     TransferRequest,
 )
+from zraft.statepieces import CopyState
 
 NODE_BOOT = 7
 ABSURD = (0, 1, -1, (1 << 31) - 1, (1 << 63) - 1, -(1 << 63), (1 << 64) - 1)
@@ -149,6 +150,7 @@ def client_messages(cluster_id: int) -> list[list[bytes]]:
         RecentEvents(1, 5),
         PastEvents(1, kinds=("role",)),
         CutLinks(1, ("n9",)),
+        CopyState(1, 7),
         MembersRequest(1),
         MembershipChange(1, promote=("n9",)),
     ]

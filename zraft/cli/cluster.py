@@ -10,6 +10,7 @@ import typer
 
 from zraft import config
 from zraft.cli import drills, growth
+from zraft.cli import recover as rescue
 from zraft.cli.find import find_path, run_directory
 from zraft.config import Config
 from zraft.errors import ConfigError, InvalidRequest, Unavailable
@@ -198,6 +199,28 @@ def remove(
 ) -> None:
     """Take a node out of the cluster, then stop it; the leader, too. Exit code 2 when that would lose the quorum."""
     print(growth.remove(_find(directory, config_file), node, timeout))
+
+
+@app.command()
+def recover(
+    *,
+    node: Annotated[str | None, typer.Option(metavar="NODE", help="Go on from the log of this node.")] = None,
+    yes_lose: Annotated[
+        str | None, typer.Option("--yes-lose", metavar="CLUSTER_ID", help="For scripts: the cluster's id, in full.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what is left, and change nothing.")] = False,
+    directory: Directory = None,
+    config_file: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Let a stopped cluster that has lost its quorum for good go on as one node, from the best log that is left here.
+
+    Shows all logs that are here and what may be lost, and wants the cluster's id typed in full. Nothing is deleted: the old
+    data directories are set aside. Then: zraft cluster up, and zraft cluster add for the others. Terms, and with them fencing
+    tokens, and revisions go on 1,000,000 above any that was found. Exit code 2 when the quorum is not lost.
+    """
+    settings = _load(directory, config_file)
+    rescue.recover(settings, node=node, typed=yes_lose, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()

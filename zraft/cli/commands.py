@@ -15,6 +15,7 @@ MODULES = {
     "cluster": "zraft.cli.cluster",
     "status": "zraft.cli.status",
     "log": "zraft.cli.log",
+    "snapshot": "zraft.cli.snapshot",
     "leader": "zraft.cli.leader",
     "member": "zraft.cli.member",
     "monitor": "zraft.cli.monitor",

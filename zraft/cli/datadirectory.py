@@ -9,7 +9,9 @@ from typing import TypeVar
 from zraft.disk import OsFileSystem
 from zraft.errors import StorageError
 from zraft.seams import FileSystem
+from zraft.storage.findings import Findings
 from zraft.storage.segments import LOCK_NAME
+from zraft.storage.verify import verify
 
 _LOCKS = Path("/proc/locks")
 _READINGS_MAX = 5
@@ -51,3 +53,31 @@ def read(directory: Path, reading: Callable[[FileSystem], Found]) -> Found:
         except StorageError:
             continue
     return reading(fs)
+
+
+def verified(directory: Path) -> Findings:
+    """Return all that is found in a data directory; of one whose node runs, as damage only what does not go away.
+
+    Raises
+    ------
+    NotFound, StorageError
+        As `verify` does.
+    """
+    fs = OsFileSystem(directory, writable=False)
+    found = verify(fs)
+    process = holder(directory)
+    if process is None:
+        return found
+    print(
+        f"zraft: note: {directory} is in use (pid {process}): it changes while it is read, and what is torn at the end may be just"
+        " being written",
+        file=sys.stderr,
+    )
+    lasting = found.damage
+    for _ in range(_READINGS_MAX - 1):
+        if not lasting:
+            break
+        found = verify(fs)
+        lasting = [problem for problem in lasting if problem in found.damage]
+    found.damage = lasting
+    return found

@@ -1,4 +1,4 @@
-"""``zraft log``: the replicated log, entry by entry, as a live node has it or as it lies in a data directory."""
+"""``zraft log``: the replicated log, entry by entry, as a live node has it or as it lies in a data directory; and whether that is whole."""
 
 import json
 import sys
@@ -7,16 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import msgspec
 import typer
 
 from zraft import config as configuration
-from zraft.cli import datadirectory
+from zraft.cli import datadirectory, findings
 from zraft.cli.find import find_config
 from zraft.cli.monitor import chosen
 from zraft.cli.options import AsJson, ConfigFile, Timeout
 from zraft.client.survey import survey
 from zraft.config import Config
-from zraft.errors import ConfigError, NotFound, Unavailable
+from zraft.errors import ConfigError, NotFound, StorageError, Unavailable
 from zraft.excerpt import view
 from zraft.machines.mounts import DESCRIBERS, mount
 from zraft.monitor.statuses import read_status
@@ -52,7 +53,7 @@ class _Source(NamedTuple):
 
 @app.callback()
 def _log() -> None:
-    """Read the replicated log."""
+    """Read the replicated log, and check that it is whole."""
 
 
 @app.command()
@@ -86,6 +87,28 @@ def show(
         _print_json(entries, log.knows_applied)
     else:
         _print_text(entries, log)
+
+
+@app.command()
+def verify(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A node's data directory.")], as_json: AsJson = False
+) -> None:
+    """Read all of a node's data directory, and print what is there and what is wrong, and where; changes nothing.
+
+    That is every header, slot and write of the log and how they follow each other, the vote and term, and every byte of
+    the snapshots. Exit code 5 when something is damaged, 1 when there is no log.
+    """
+    if not directory.is_dir():
+        raise NotFound(f"{directory}: no such directory; name a node's data directory (storage.directory/NODE)")
+    found = datadirectory.verified(directory)
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(findings.as_keys(found)), indent=2).decode())
+    else:
+        for line in findings.lines(found):
+            print(one_line(line))
+    if found.damage:
+        places = "1 place is" if len(found.damage) == 1 else f"{len(found.damage)} places are"
+        raise StorageError(f"{directory}: {places} damaged, as told above; nothing was changed")
 
 
 def _source(target: str, config_file: Path | None, timeout_s: float) -> _Source:

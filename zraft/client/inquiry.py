@@ -1,6 +1,6 @@
-"""One question for whoever leads, put to all nodes until the leader answers.
+"""One question at a time for whoever leads, put to all nodes until the leader answers.
 
-For questions that are rare and may be put twice: those about the membership. It goes to everybody at once, since every node
+For questions that are rare and may be put twice: those about the membership, and for the state as a whole. It goes to everybody at once, since every node
 but the leader refuses it, and follows a leader that nobody had heard of yet.
 """
 
@@ -41,7 +41,7 @@ class _Line:
 
 
 class Inquiry:
-    """The lines to all nodes, for one question.
+    """The lines to all nodes, for one question after the other.
 
     Parameters
     ----------
@@ -66,6 +66,15 @@ class Inquiry:
         """Let go of all lines, with whatever is under way on them."""
         self._context.destroy(linger=0)
 
+    def keep_to(self, node: NodeId) -> None:
+        """Let go of all lines but that to `node`; KeyError when there is none."""
+        kept = self._lines[node]
+        for line in self._lines.values():
+            if line is not kept:
+                self._poller.unregister(line.socket)
+                line.socket.close(0)
+        self._lines = {node: kept}
+
     def ask(self, question: Callable[[int], requests.Request], until: float, *, changes: bool) -> Reply:
         """Ask until somebody who leads has answered; return a reply that is DONE or INVALID.
 
@@ -85,6 +94,9 @@ class Inquiry:
         OutcomeUnknown
             It was handed over and not answered in time.
         """
+        for line in self._lines.values():
+            line.due_at = 0.0
+            line.under_way.clear()  # An answer to an earlier question is no answer to this one.
         while (now := time.monotonic()) < until:
             for line in self._lines.values():
                 if line.due_at <= now:

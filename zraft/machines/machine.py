@@ -17,6 +17,10 @@ the answer, or a line in the log.
 **Observing.** A machine that is an `Observer` too hears of elections and of changes of membership, in their places among
 the commands. Nobody waits for an answer there, so any exception is a fault of the node's, and stops it.
 
+**Beginning anew.** A state may be restored that is older than the newest that clients have seen. Index, term and
+`Applied.index` leap far ahead then, so what a machine derives from them never comes twice; a machine that is a `Numbering` is told
+to leap with its own numbers too.
+
 **Mounting.** The option `machines` of the configuration names classes to mount beside those that zraft comes with; each
 node makes one object of each, without arguments. One that has a method ``describe(command: bytes) -> str`` is asked by it what to call its commands in logs and
 the monitor. Whoever changes what a command means starts over with a new name, or with an empty cluster: the
@@ -87,6 +91,18 @@ class Proactive(Protocol):
         ----------
         random
             Dice. What they show must go into the command: so it is in the log, and the same on every node.
+        """
+
+
+@runtime_checkable
+class Numbering(Protocol):
+    """What a state machine may be besides: one that gives out numbers of its own that must never go back, such as revisions."""
+
+    def leap(self, by: int) -> None:
+        """Go on `by` numbers further, and say of whatever lies before that it is not known any more.
+
+        Called when the state begins anew from a snapshot or a log behind which more may once have happened
+        (`Machines.leap`): those numbers may have been given out, and must not be given out for anything else.
         """
 
 

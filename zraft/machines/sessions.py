@@ -18,9 +18,9 @@ import msgspec
 
 from zraft.errors import ConfigError, InvalidRequest, ZraftError
 from zraft.machines import depth, failures, snapshots
-from zraft.machines.machine import Applied, Errand, Observer, Proactive, StateMachine
+from zraft.machines.machine import Applied, Errand, Numbering, Observer, Proactive, StateMachine
 from zraft.machines.table import ANSWERS_BYTES_MAX, Session, Table
-from zraft.raft.types import Ballot, Entry, EntryKind, Index, Membership, NodeId, Term
+from zraft.raft.types import Ballot, Entry, EntryId, EntryKind, Index, Membership, NodeId, Term
 from zraft.requests import SESSION_TTL_MS, SESSIONS_MAX, Answer, Batch, Outcome, SessionChange
 
 REPLY_BYTES_MAX = 1 << 20
@@ -286,6 +286,34 @@ class Machines:
         self.index, self.term, self.time_ms = head.index, head.term, head.time_ms
         self.leader, self.membership = head.leader, head.membership
         self.sessions.restore(sessions, head.session_ttl_ms, head.sessions_max)
+
+    def leap(self, last: EntryId, membership: Membership, by: int, *, keeps_sessions: bool) -> None:
+        """Let the state stand for all up to `last`, which no history ever reached, and for a new membership.
+
+        For a state that begins anew although more may once have happened: what was given out then must not be given out again.
+
+        Parameters
+        ----------
+        last
+            Behind the last entry applied, in a later term.
+        membership
+            Who takes part from here on.
+        by
+            How far machines leap that have numbers of their own.
+        keeps_sessions
+            Whether clients go on under the sessions that they have.
+        """
+        assert last.index > self.index and last.term > self.term, f"no leap: {last} after {self.index}@{self.term}"
+        self.index, self.term = last.index, last.term
+        self.leader, self.membership = None, membership
+        if not keeps_sessions:
+            self.sessions.restore((), self.sessions.ttl_ms, self.sessions.count_max)
+        at = Applied(last.index, last.term, self.time_ms, 0, None, membership)
+        for observer in self._observers:
+            observer.membership_changed(membership, at)
+        for _, machine in sorted(self._machines.items()):
+            if isinstance(machine, Numbering):
+                machine.leap(by)
 
 
 def _refused(refusal: InvalidRequest) -> bytes:

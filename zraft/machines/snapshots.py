@@ -101,6 +101,31 @@ def read(chunks: Iterable[bytes], machines: Mapping[str, StateMachine]) -> tuple
     return head, sessions
 
 
+class Contents(msgspec.Struct, frozen=True):
+    """What a stream holds, for people."""
+
+    head: Head
+    sessions: int
+    """How many clients are remembered."""
+    machines: dict[str, int]
+    """Bytes of each machine's state, by name."""
+
+
+def contents(chunks: Iterable[bytes]) -> Contents:
+    """Return what a stream holds, whatever machines it is of; raises `StorageError` as `read` does."""
+    records = _Records(chunks)
+    try:
+        head = _decode_head(records.next())
+        sessions = sum(len(_decode_sessions(record)) for record in records.section())
+        machines: dict[str, int] = {}
+        while name := records.next().decode():
+            machines[name] = sum(map(len, records.section()))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise StorageError(f"the snapshot is damaged: {error}; restore it from another node") from error
+    records.expect_end()
+    return Contents(head, sessions, machines)
+
+
 class _Records:
     """Cuts a stream back into its records."""
 

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,7 +101,10 @@ class RunDirectory:
 
     def create(self, nodes: int, scripts: Scripts) -> None:
         """Write the configuration of a new cluster."""
-        text = self.text(nodes, scripts)
+        self.write(self.text(nodes, scripts))
+
+    def write(self, text: str) -> None:
+        """Make it a cluster's, with this configuration; until then it is nobody's."""
         draft = self.path / _DRAFT
         try:
             with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
@@ -136,6 +140,29 @@ class RunDirectory:
     def _removed(self) -> list[NodeId]:
         """Return numbered nodes whose data is left, whether the cluster has them still or not."""
         return [path.name for path in self.path.glob("data/n*") if NUMBERED.fullmatch(path.name)]
+
+
+@contextmanager
+def new_run_directory(path: Path, nodes: int | None) -> Iterator[Config]:
+    """Give the configuration of a new cluster in a run directory, whose data the block is to write before anything counts.
+
+    Raises
+    ------
+    ConfigError
+        The directory is not to be had, or holds something; or there cannot be so many nodes.
+    """
+    if nodes is not None and not 1 <= nodes <= NODES_MAX:
+        raise ConfigError(f"--nodes {nodes}: a cluster in a run directory has 1 to {NODES_MAX} nodes")
+    directory = RunDirectory(path.absolute())
+    if directory.file.exists():
+        raise ConfigError(f"{path}: holds a cluster already; give a directory that is new or empty: --dir")
+    lock = directory.open()
+    try:
+        text = directory.text(nodes or NODES_DEFAULT, Scripts())
+        yield config.load(directory.file, text=text)
+        directory.write(text)
+    finally:
+        lock.release()
 
 
 def lock_data(settings: Config) -> Lock:

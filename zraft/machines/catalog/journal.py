@@ -4,6 +4,7 @@ It says when by the wall clock too, and yet the same on every node: a leader's b
 cluster time tells how much has passed. Where the next leader's clock is behind, that time goes back; the revision never does.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -52,9 +53,9 @@ class Journal:
 
     def page(self, query: Events) -> EventsPage:
         """Return the next page of what is wanted."""
-        oldest = self._events[0].revision if self._events else 0
         events: list[Happened] = []
-        for event in islice(self._events, max(0, query.after + 1 - oldest), None):  # Revisions follow without a gap.
+        first = bisect_right(self._events, query.after, key=lambda event: event.revision)
+        for event in islice(self._events, first, None):
             if len(events) == EVENTS_PER_PAGE_MAX:
                 return EventsPage(events, True)
             if query.kind in (None, event.kind) and event.wall_ms >= query.since_ms:

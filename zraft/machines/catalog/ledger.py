@@ -105,6 +105,11 @@ class Ledger:
             at += 1
         return Page(self.revision, self.revision, self.forgotten, records, deleted)
 
+    def leap(self, by: int) -> None:
+        """Go on `by` revisions further; deletions before are not known any more, as there may have been others."""
+        self.revision += by
+        self.forgotten = self.revision
+
     def snapshot(self) -> Iterator[bytes]:
         """Return the state as of this call: a chunk with the two revisions, then chunks of rows."""
         return _chunks((self.revision, self.forgotten), self._ordered())

@@ -51,7 +51,7 @@ _replace = msgspec.structs.replace
 
 
 class Catalog:
-    """The catalog of a cluster; also an `Observer`.
+    """The catalog of a cluster; also an `Observer`, and `Numbering`.
 
     Parameters
     ----------
@@ -305,6 +305,10 @@ class Catalog:
         return found if found is not None and KINDS[type(found)] == commands.kind_of(key) else None
 
     # Snapshots
+
+    def leap(self, by: int) -> None:
+        """Go on `by` revisions further; whoever fetches since one before that is told to fetch everything."""
+        self._ledger.leap(by)
 
     def snapshot(self) -> Iterator[bytes]:
         """Return the state as of this call: events, then records in the order of the last changes, as on every node."""

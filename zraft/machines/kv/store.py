@@ -32,10 +32,11 @@ class _Head(msgspec.Struct, frozen=True, array_like=True):
 
     revision: int = 0
     limits: SetLimits = _BY_DEFAULT
+    compacted: int = 0
 
 
 class KeyValueStore:
-    """The machine ``kv``; also `Proactive`.
+    """The machine ``kv``; also `Proactive`, and `Numbering`.
 
     Parameters
     ----------
@@ -50,7 +51,9 @@ class KeyValueStore:
         self.limits = _BY_DEFAULT
         """In force; set by the command of that name."""
         self.revision = 0
-        """Rises by one with each command that changed something."""
+        """Rises by one with each command that changed something; by more in a `leap`."""
+        self.compacted = 0
+        """Nothing is known of how the store was at this revision and before, nor what changed: set by `leap`."""
         self._entries: dict[bytes, KeyValue] = {}
         self._sorted: list[bytes] | None = None
         """All keys in order, or None since a key came or went; made by the next listing."""
@@ -141,13 +144,18 @@ class KeyValueStore:
             at += 1
         return Page(entries, self.revision, False)
 
+    def leap(self, by: int) -> None:
+        """Go on `by` revisions further; entries keep theirs, so a condition on one that clients saw last still holds."""
+        self.revision += by
+        self.compacted = self.revision
+
     def snapshot(self) -> Iterator[bytes]:
         """Return the state as of this call: a chunk with revision and limits, then chunks of entries.
 
         Entries come in the order of the dict. That order follows from the commands applied, and `restore` brings it
         back, so nodes with equal histories give equal chunks.
         """
-        return _chunks(_Head(self.revision, self.limits), list(self._entries.values()))
+        return _chunks(_Head(self.revision, self.limits, self.compacted), list(self._entries.values()))
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Replace the state by that of a snapshot."""
@@ -157,7 +165,7 @@ class KeyValueStore:
         entries: dict[bytes, KeyValue] = {}
         for chunk in remaining:
             entries.update((entry.key, entry) for entry in _decode_entries(chunk))
-        self.revision, self.limits = head.revision, head.limits
+        self.revision, self.limits, self.compacted = head.revision, head.limits, head.compacted
         self._entries, self._sorted = entries, None
 
 
