@@ -79,17 +79,18 @@ removed. The chain may end early, with segments removed, only where a snapshot_m
 Slots
 -----
 
-The two slots are reserved here for the tally of what the node has acknowledged, so that a log that ends too early can
-be told from one that was torn. Both are zero until one is written. They are written in turn, each in the write of a
-later turn than the one that it tells of, so that a slot is never ahead of what is durable; the one with the highest
-sequence number over all segments counts.
+A slot tells of one turn: where it ends, and what the node has acknowledged by it, so that a log that ends too early can be
+told from one that was torn. Both are zero until one is written. They are written in turn, each in the write of the turn
+behind the one that it tells of, or by itself when none comes within 50 ms, so that a slot is never ahead of what is durable;
+the one with the highest sequence number over all segments counts.
 
 ====== ======== ===================================================================================
 offset bytes    what
 ====== ======== ===================================================================================
 0      4        CRC over the other 508 bytes, seeded like a record's at this offset of the segment
 4      4        zero; reserved
-8      8        sequence number, rising over all segments, from 1
+8      8        sequence number, rising over all segments: of the turn that it tells of, the segment's
+                serial number times 2**32, plus the offset where it ends divided by 512
 16     8        term
 24     8        term of the last acknowledged entry; 0 for none
 32     8        index of the last acknowledged entry; 0 for none
@@ -165,13 +166,20 @@ offset bytes    what
                 boundary, where the data begins
 ====== ======== ===================================================================================
 
-What recovery cannot tell
-=========================
+Damage
+======
 
-Damage to the last turn looks like a write that a crash cut off, and is trimmed: nothing behind it proves that it was
-ever synced. So do a last segment that is gone or cut short between two turns, and damage to a turn together with the
-first records of all turns behind it. The slots are there to tell. Any other file that is gone, cut short or under
-another's name is found by the chain.
+A turn that is broken, with an intact one behind it, was durable once: the log is refused, with the place, and so is any
+file that is gone, cut short or under another's name, which the chain shows. A log that just ends too early, with its
+last turn, its last segment or more unreadable, looks as a crash leaves it, but for the slots: what the newest of
+them tells of is missing. Such a log is opened. The term and the vote are taken from the slot, and what was acknowledged is known to be
+lost (`Recovered.acknowledged`): until a leader has sent it again, the node elects nobody who lacks it, and is elected by nobody (see
+`zraft.raft`). That stays so over restarts, since the slots of the segments to come go on telling it. What can't be read is kept aside,
+with ``.damaged`` behind its name.
+
+What recovery cannot tell is damage to what was written in the last 50 ms before a crash, and not told of in a slot by then:
+it looks like a write that the crash cut off, and is trimmed. And a directory whose segments are all gone is blank; the cluster knows
+it by its new disk_id.
 """
 
 from zraft.storage.records import Record, SnapshotMark, Truncate, scan
