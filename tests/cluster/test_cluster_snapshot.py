@@ -117,7 +117,11 @@ def test_a_damaged_file_is_refused_with_exit_code_5(shared: Clusters) -> None:
     keys = json.loads(shared.run("snapshot", "inspect", "good", "--json").stdout)
     assert list(keys["machines"]) == ["catalog", "escort", "history", "kv"]
     assert keys["bytes"] + 512 < len(data) <= keys["bytes"] + 2_048
-    for offset, why in ((3, "no snapshot of format 1"), (30, "the checksum of its head"), (-7, "the SHA-256 of its data")):
+    for offset, why in (
+        (3, "no snapshot of format 1"),
+        (30, "the checksum of its head"),
+        (-7, "the SHA-256 of its data"),
+    ):
         data[offset] ^= 1
         (shared.place / "bad").write_bytes(data)
         data[offset] ^= 1
@@ -166,9 +170,10 @@ def test_a_cluster_of_a_configuration_begins_with_what_was_saved(clusters: Clust
     status = json.loads(clusters.run("status", "--json", *config).stdout)
     assert min(node["term"] for node in status["nodes"]) > 1_000_000
     assert clusters.end() == 130
-    assert "is not empty; move it away" in clusters.run(
-        "snapshot", "restore", str(shared.place / "backup"), *config, code=2
-    ).stderr
+    assert (
+        "is not empty; move it away"
+        in clusters.run("snapshot", "restore", str(shared.place / "backup"), *config, code=2).stderr
+    )
 
 
 def test_verify_of_a_running_node_a_stopped_one_and_a_damaged_one(shared: Clusters, tmp_path: Path) -> None:

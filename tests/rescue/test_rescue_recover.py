@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from zraft.raft.membership import encode as encode_membership
 from zraft.raft.types import Entry, EntryId, EntryKind, Membership
 from zraft.rescue import directories, recover
 from zraft.rescue.survivors import Survivor, find
+from zraft.storage.wal import Storage
 
 CLUSTER = "0123456789abcdef"
 
@@ -34,7 +36,6 @@ def planned(place: Place, node: str | None = None) -> recover.Plan:
 
 
 def carried_out(place: Place, node: str | None = None) -> recover.Recovered:
-    recover.finish_interrupted(place.config)
     with survivors(place) as found:
         return recover.recover(place.config, recover.plan(place.config, found, node), {})
 
@@ -248,7 +249,9 @@ def test_whatever_it_is_interrupted_at_the_next_attempt_finishes(
     monkeypatch.undo()
     blank = [node.id for node in place.config.nodes if not place.data(node.id).exists()]
     assert not set(blank) & set(place.config.founders) - {"n3", "n4", "n5"}, "nobody founds another cluster"
-    if not recover.finish_interrupted(place.config):
+    begun = recover.interrupted(place.config)
+    recover.finish(place.config, begun)
+    if not begun:
         with survivors(place) as found:
             alone = [each.node for each in found if each.membership is not None and each.membership.voters == ("n2",)]
         if not alone:
@@ -301,3 +304,46 @@ def test_a_dry_run_tells_all_of_it_and_changes_nothing(
     command.recover(place.config, node=None, typed="0123456789ABCDEF", dry_run=False, as_json=True)
     done = msgspec.json.decode(capsys.readouterr().out)["recovered"]
     assert (done["index"], done["term"], list(done["aside"])) == (1_000_009, 1_000_001, ["n2"])
+
+
+def test_the_command_finishes_what_was_interrupted_at_its_last_step(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.begin("n2", log(9))
+
+    def stopped(directory: Path, suffix: str) -> None:
+        raise Stopped
+
+    monkeypatch.setattr(directories, "put_in_place", stopped)
+    with pytest.raises(Stopped):
+        carried_out(place)
+    monkeypatch.undo()
+    assert not place.data("n2").exists()
+    command.recover(place.config, node=None, typed=None, dry_run=True, as_json=False)
+    assert not place.data("n2").exists()
+    command.recover(place.config, node=None, typed=None, dry_run=False, as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "the recovery of n2 was interrupted at its last step; without --dry-run this command finishes it",
+        "finished the recovery of n2, which was interrupted; start it with: zraft cluster up",
+    ]
+    with survivors(place) as found:
+        assert [each.last.index for each in found] == [1_000_009]
+
+
+def test_what_was_interrupted_before_it_was_complete_is_not_put_in_place(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill while the directory is written, which somebody takes for the reason to move the old one away."""
+    place.begin("n2", log(9))
+    monkeypatch.setattr(directories.shutil, "rmtree", lambda *given, **named: None)  # As after a kill.
+    monkeypatch.setattr(Storage, "write", lambda *given: (_ for _ in ()).throw(Stopped))
+    with pytest.raises(Stopped):
+        carried_out(place)
+    monkeypatch.undo()
+    assert place.data("n2.recovering").exists()
+    place.data("n2").rename(place.path / "moved")
+    assert recover.interrupted(place.config) == []
+    with pytest.raises(NotFound):
+        command.recover(place.config, node=None, typed=CLUSTER, dry_run=False, as_json=False)
+    (place.path / "moved").rename(place.data("n2"))
+    assert carried_out(place).snapshot.last.index == 1_000_009
