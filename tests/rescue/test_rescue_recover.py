@@ -9,12 +9,16 @@ import pytest
 from rescue_place import MEMBERSHIP, SESSION, Place, disk_id, log
 
 from zraft.cli import recover as command
+from zraft.disk import OsFileSystem
 from zraft.errors import ConfigError, InvalidRequest, NotFound
 from zraft.raft.changes import Change, entering, target
 from zraft.raft.membership import encode as encode_membership
 from zraft.raft.types import Entry, EntryId, EntryKind, Membership
 from zraft.rescue import directories, recover
-from zraft.rescue.survivors import Survivor, find
+from zraft.rescue.survivors import Survivor, find, newest_snapshot
+from zraft.seams import Draft
+from zraft.storage.snapshotfile import NewFile
+from zraft.storage.snapshots import DIRECTORY, file_name
 from zraft.storage.wal import Storage
 
 CLUSTER = "0123456789abcdef"
@@ -108,6 +112,40 @@ def test_a_change_of_members_that_is_half_done_asks_for_both_majorities(place: P
     found = planned(place)
     assert found.membership.outgoing == ("n1", "n2", "n3")
     assert (found.chosen.node, found.missing) == ("n1", ["n2"])
+
+
+def test_a_majority_of_the_new_members_alone_is_no_quorum_while_the_old_ones_count(place: Place) -> None:
+    five(place)
+    entries = log_of_five(8)
+    before = msgspec.msgpack.decode(entries[1].data, type=Membership)
+    joint = entering(before, target(before, Change(remove=("n4", "n5"))))
+    for node in ("n1", "n2"):
+        place.begin(node, [*entries, Entry(1, 9, EntryKind.MEMBERSHIP, 90, encode_membership(joint))])
+    found = planned(place)
+    assert (found.membership.voters, found.membership.outgoing) == (("n1", "n2", "n3"), before.voters)
+    assert found.missing == ["n3", "n4", "n5"]
+
+
+def test_the_newest_intact_snapshot_is_what_it_begins_from(place: Place) -> None:
+    place.begin("n2", log(9))
+    fs = OsFileSystem(place.data("n2"))
+    fs.mkdir(DIRECTORY)
+    snapshots = OsFileSystem(place.data("n2") / DIRECTORY)
+    for count in (5, 7):
+        machines = place.state(log(count))
+        name = file_name(EntryId(1, count))
+        new = NewFile(snapshots, name, "part", place.config.cluster_id, Draft(EntryId(1, count), 9, MEMBERSHIP))
+        for piece in machines.snapshot():
+            new.write(piece)
+        new.finish()
+    assert newest_snapshot(fs, place.config.cluster_id).last == EntryId(1, 7)
+    path = place.data("n2") / DIRECTORY / name
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert newest_snapshot(fs, place.config.cluster_id).last == EntryId(1, 5)
+    with survivors(place) as found:
+        assert recover.state_of(place.config, found[0])._machines["kv"].revision == 6, (
+            "the log is carried out behind it"
+        )
 
 
 def test_the_survivor_begins_alone_with_its_whole_log_far_ahead_of_all_that_are_here(place: Place) -> None:
