@@ -13,7 +13,8 @@ them), `codec` with `requests` and `events` (the wire). Last the world: `transpo
 Departures from the first design: `endpoints`, `frames` and `socketoptions` are rooms of their own, since node, client and supervisor
 all need them; what clients wait for is in `serving` beside the replica, requests about the
 membership in `admissions`, where nodes are reached in `addresses`, the links to peers as they come and go in `peerlinks` and `neighbours`;
-what a leader proposes by itself is in `upkeep`, when a node takes a snapshot and how it travels in `compaction`, links that a drill has cut in
+copies of the whole state in `copies`, with what is said about them in `statepieces`; what becomes of a cluster that is lost in
+`rescue`; what a leader proposes by itself is in `upkeep`, when a node takes a snapshot and how it travels in `compaction`, links that a drill has cut in
 `cuts`, what a node is put together from in `parts`; the wording of log lines is in `narration`, pieces of the log are in `excerpt`, and what a
 node tells at level DEBUG in `particulars`. The loop awaits a small write for at most a millisecond (`diskthread`), which costs less than another turn.
 """

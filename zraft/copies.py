@@ -43,11 +43,14 @@ class _Waiting(msgspec.Struct, frozen=True):
 class _Copy:
     """A copy under way."""
 
-    def __init__(self, last: EntryId, time_ms: int, membership: Membership, pieces: Iterator[bytes]) -> None:
+    def __init__(
+        self, last: EntryId, time_ms: int, membership: Membership, pieces: Iterator[bytes], now: float
+    ) -> None:
         self.last, self.time_ms, self.membership = last, time_ms, membership
+        self.asked_at = now
+        """When somebody asked for a piece last."""
         self.offset, self.piece, self.is_last = 0, b"", False
         """The newest piece, and where it begins."""
-        self.asked_at = 0.0
         self._pieces = pieces
         self._following: bytes | None = b""
         """The piece behind the newest; None when there is none."""
@@ -165,11 +168,11 @@ class Copies:
         machines, client, asked = self._machines, waiting.client, waiting.asked
         membership = self._raft.memberships.at(machines.index)
         try:
-            copy = _Copy(EntryId(machines.term, machines.index), machines.time_ms, membership, machines.snapshot())
+            last = EntryId(machines.term, machines.index)
+            copy = _Copy(last, machines.time_ms, membership, machines.snapshot(), now)
         except Exception as error:  # noqa: BLE001 - a machine of somebody's own; it must not end the node
             self._fail(client, asked, error)
             return
-        copy.asked_at = now
         self._copies[asked.copy] = copy
         self._send(client, asked, copy)
 

@@ -2,18 +2,24 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
 from rescue_place import MEMBERSHIP, SESSION, Place, disk_id, log
 
 from zraft.cli import recover as command
+from zraft.disk import OsFileSystem
 from zraft.errors import ConfigError, InvalidRequest, NotFound
 from zraft.raft.changes import Change, entering, target
 from zraft.raft.membership import encode as encode_membership
 from zraft.raft.types import Entry, EntryId, EntryKind, Membership
 from zraft.rescue import directories, recover
-from zraft.rescue.survivors import Survivor, find
+from zraft.rescue.survivors import Survivor, find, newest_snapshot
+from zraft.seams import Draft
+from zraft.storage.snapshotfile import NewFile
+from zraft.storage.snapshots import DIRECTORY, file_name
+from zraft.storage.wal import Storage
 
 CLUSTER = "0123456789abcdef"
 
@@ -34,7 +40,6 @@ def planned(place: Place, node: str | None = None) -> recover.Plan:
 
 
 def carried_out(place: Place, node: str | None = None) -> recover.Recovered:
-    recover.finish_interrupted(place.config)
     with survivors(place) as found:
         return recover.recover(place.config, recover.plan(place.config, found, node), {})
 
@@ -107,6 +112,40 @@ def test_a_change_of_members_that_is_half_done_asks_for_both_majorities(place: P
     found = planned(place)
     assert found.membership.outgoing == ("n1", "n2", "n3")
     assert (found.chosen.node, found.missing) == ("n1", ["n2"])
+
+
+def test_a_majority_of_the_new_members_alone_is_no_quorum_while_the_old_ones_count(place: Place) -> None:
+    five(place)
+    entries = log_of_five(8)
+    before = msgspec.msgpack.decode(entries[1].data, type=Membership)
+    joint = entering(before, target(before, Change(remove=("n4", "n5"))))
+    for node in ("n1", "n2"):
+        place.begin(node, [*entries, Entry(1, 9, EntryKind.MEMBERSHIP, 90, encode_membership(joint))])
+    found = planned(place)
+    assert (found.membership.voters, found.membership.outgoing) == (("n1", "n2", "n3"), before.voters)
+    assert found.missing == ["n3", "n4", "n5"]
+
+
+def test_the_newest_intact_snapshot_is_what_it_begins_from(place: Place) -> None:
+    place.begin("n2", log(9))
+    fs = OsFileSystem(place.data("n2"))
+    fs.mkdir(DIRECTORY)
+    snapshots = OsFileSystem(place.data("n2") / DIRECTORY)
+    for count in (5, 7):
+        machines = place.state(log(count))
+        name = file_name(EntryId(1, count))
+        new = NewFile(snapshots, name, "part", place.config.cluster_id, Draft(EntryId(1, count), 9, MEMBERSHIP))
+        for piece in machines.snapshot():
+            new.write(piece)
+        new.finish()
+    assert newest_snapshot(fs, place.config.cluster_id).last == EntryId(1, 7)
+    path = place.data("n2") / DIRECTORY / name
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert newest_snapshot(fs, place.config.cluster_id).last == EntryId(1, 5)
+    with survivors(place) as found:
+        assert recover.state_of(place.config, found[0])._machines["kv"].revision == 6, (
+            "the log is carried out behind it"
+        )
 
 
 def test_the_survivor_begins_alone_with_its_whole_log_far_ahead_of_all_that_are_here(place: Place) -> None:
@@ -248,7 +287,9 @@ def test_whatever_it_is_interrupted_at_the_next_attempt_finishes(
     monkeypatch.undo()
     blank = [node.id for node in place.config.nodes if not place.data(node.id).exists()]
     assert not set(blank) & set(place.config.founders) - {"n3", "n4", "n5"}, "nobody founds another cluster"
-    if not recover.finish_interrupted(place.config):
+    begun = recover.interrupted(place.config)
+    recover.finish(place.config, begun)
+    if not begun:
         with survivors(place) as found:
             alone = [each.node for each in found if each.membership is not None and each.membership.voters == ("n2",)]
         if not alone:
@@ -301,3 +342,46 @@ def test_a_dry_run_tells_all_of_it_and_changes_nothing(
     command.recover(place.config, node=None, typed="0123456789ABCDEF", dry_run=False, as_json=True)
     done = msgspec.json.decode(capsys.readouterr().out)["recovered"]
     assert (done["index"], done["term"], list(done["aside"])) == (1_000_009, 1_000_001, ["n2"])
+
+
+def test_the_command_finishes_what_was_interrupted_at_its_last_step(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.begin("n2", log(9))
+
+    def stopped(directory: Path, suffix: str) -> None:
+        raise Stopped
+
+    monkeypatch.setattr(directories, "put_in_place", stopped)
+    with pytest.raises(Stopped):
+        carried_out(place)
+    monkeypatch.undo()
+    assert not place.data("n2").exists()
+    command.recover(place.config, node=None, typed=None, dry_run=True, as_json=False)
+    assert not place.data("n2").exists()
+    command.recover(place.config, node=None, typed=None, dry_run=False, as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "the recovery of n2 was interrupted at its last step; without --dry-run this command finishes it",
+        "finished the recovery of n2, which was interrupted; start it with: zraft cluster up",
+    ]
+    with survivors(place) as found:
+        assert [each.last.index for each in found] == [1_000_009]
+
+
+def test_what_was_interrupted_before_it_was_complete_is_not_put_in_place(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill while the directory is written, which somebody takes for the reason to move the old one away."""
+    place.begin("n2", log(9))
+    monkeypatch.setattr(directories.shutil, "rmtree", lambda *given, **named: None)  # As after a kill.
+    monkeypatch.setattr(Storage, "write", lambda *given: (_ for _ in ()).throw(Stopped))
+    with pytest.raises(Stopped):
+        carried_out(place)
+    monkeypatch.undo()
+    assert place.data("n2.recovering").exists()
+    place.data("n2").rename(place.path / "moved")
+    assert recover.interrupted(place.config) == []
+    with pytest.raises(NotFound):
+        command.recover(place.config, node=None, typed=CLUSTER, dry_run=False, as_json=False)
+    (place.path / "moved").rename(place.data("n2"))
+    assert carried_out(place).snapshot.last.index == 1_000_009

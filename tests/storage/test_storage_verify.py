@@ -14,7 +14,7 @@ from zraft.seams import Draft
 from zraft.storage.findings import Findings
 from zraft.storage.header import BLOCK_BYTES
 from zraft.storage.rebuild import lay_down, measured
-from zraft.storage.records import SnapshotMark, Truncate
+from zraft.storage.records import SnapshotMark, Truncate, encode_turn, turns
 from zraft.storage.segments import segment_name
 from zraft.storage.slots import SLOT_OFFSETS, Slot, encode, sequence
 from zraft.storage.verify import verify
@@ -171,6 +171,43 @@ def test_an_entry_of_a_term_that_the_node_has_not_seen() -> None:
     fs = CrashFS()
     lay(fs, 1, [HardState(1), entry(1, 2)])
     assert [what for _, _, what in told(verified(fs))] == ["an entry of term 2, though the hard_state is of 1"]
+
+
+def nonsense(serial: int, offset: int) -> bytes:
+    """Return a turn whose checksum is right, and which is of a kind that there is not."""
+    turn = bytearray(encode_turn(serial, offset, [HardState(1)]))
+    turn[8] = 77
+    length = struct.unpack_from("<I", turn, 4)[0]
+    seed = (zlib.crc32(struct.pack("<Q", serial)) + offset) % (1 << 32)
+    struct.pack_into("<I", turn, 0, zlib.crc32(turn[4 : 12 + length], seed))
+    return bytes(turn)
+
+
+def test_what_lies_behind_a_record_that_makes_no_sense_is_looked_at_too() -> None:
+    fs = CrashFS()
+    end = lay(fs, 1, [HardState(1)], [entry(1)], [entry(2)], [entry(3)], [entry(4)])
+    content = fs.visible[segment_name(1)].visible
+    (_, second, third, _, _) = list(turns(bytes(content), 1))
+    content[second.offset : second.end] = nonsense(1, second.offset)
+    content[end - 1_024 + 20] ^= 1
+    damage = told(verified(fs))
+    assert [(offset, what) for _, offset, what in damage] == [
+        (second.offset, "a record of 9 bytes and kind 77, which format 1 does not know"),
+        (third.offset, "entries 1 to 1 are missing before this one"),
+        (end - 1_024, f"no intact write here, though a later one at {end - 512} is intact"),
+        (end - 512, "entries 3 to 3 are missing before this one"),
+    ]
+
+
+def test_the_last_write_of_a_segment_is_missed_though_nothing_else_shows_that_it_was_there() -> None:
+    fs = CrashFS()
+    end = lay(fs, 1, [HardState(1)], [entry(1)], [HardState(2)])
+    lay(fs, 2, [HardState(2), entry(2)], first_index=2, previous_serial=1, previous_end=end)
+    assert told(verified(fs)) == []
+    fs.visible[segment_name(1)].visible[end - 512] ^= 1
+    assert told(verified(fs)) == [
+        (segment_name(1), end - 512, f"no intact write here, though the segment was good up to {end}")
+    ]
 
 
 # -- slots -------------------------------------------------------------------------------------------------------------

@@ -46,9 +46,8 @@ def recover(config: Config, *, node: NodeId | None, typed: str | None, dry_run: 
     """
     if listens(config.supervisor.control):
         raise ConfigError(f"{config.path}: this cluster is running; stop it first: zraft cluster down")
-    finished = [] if dry_run else rescue.finish_interrupted(config)
-    if finished:
-        print(f"finished the recovery of {', '.join(finished)}, which was interrupted; start it with zraft cluster up")
+    if begun := rescue.interrupted(config):
+        _finish(config, begun, dry_run=dry_run)
         return
     with _survivors(config) as survivors:
         plan = rescue.plan(config, survivors, node)
@@ -62,6 +61,15 @@ def recover(config: Config, *, node: NodeId | None, typed: str | None, dry_run: 
         print(json.dumps(_as_keys(config, plan, survivors, done), indent=2))
     elif done is not None:
         _tell(config, plan, done)
+
+
+def _finish(config: Config, nodes: list[NodeId], *, dry_run: bool) -> None:
+    names = ", ".join(nodes)
+    if dry_run:
+        print(f"the recovery of {names} was interrupted at its last step; without --dry-run this command finishes it")
+        return
+    rescue.finish(config, nodes)
+    print(f"finished the recovery of {names}, which was interrupted; start it with: zraft cluster up")
 
 
 @contextmanager

@@ -11,10 +11,12 @@ configuration first names the survivor alone, as a node that joins: so no node t
 import os
 import secrets
 from collections.abc import Iterable
+from pathlib import Path
 
 import msgspec
 
 from zraft.config import Config, nodelist
+from zraft.disk import OsFileSystem
 from zraft.errors import InvalidRequest, NotFound
 from zraft.machines.mounts import mount
 from zraft.machines.sessions import Machines
@@ -25,6 +27,7 @@ from zraft.rescue.survivors import Survivor
 from zraft.storage import failures, snapshotfile
 from zraft.storage.rebuild import lay_down
 from zraft.storage.snapshots import DIRECTORY, file_name
+from zraft.storage.verify import verify
 
 SUFFIX = ".recovering"
 """Behind the name of a data directory that does not count yet."""
@@ -168,18 +171,28 @@ def recover(config: Config, plan: Plan, environment: dict[str, str]) -> Recovere
     return Recovered(snapshot, aside)
 
 
-def finish_interrupted(config: Config) -> list[NodeId]:
-    """Put in place what an earlier recovery had completed and not put in place; return whose it was.
+def interrupted(config: Config) -> list[NodeId]:
+    """Return whose recovery was completed and not put in place: the old directory is set aside, the new one not renamed yet."""
+    places = {node.id: config.data_directory(node.id) for node in config.nodes}
+    return [node for node, place in places.items() if not os.path.lexists(place) and _is_complete(place)]
 
-    Nothing else makes a directory of that name, and the one that counts is set aside only once it is complete.
-    """
-    finished = []
-    for node in config.nodes:
-        directory = config.data_directory(node.id)
-        if not os.path.lexists(directory) and os.path.lexists(directory.with_name(directory.name + SUFFIX)):
-            directories.put_in_place(directory, SUFFIX)
-            finished.append(node.id)
-    return finished
+
+def finish(config: Config, nodes: Iterable[NodeId]) -> None:
+    """Put in place what was `interrupted`."""
+    for node in nodes:
+        directories.put_in_place(config.data_directory(node), SUFFIX)
+
+
+def _is_complete(directory: Path) -> bool:
+    """Whether the directory beside `directory` is all that a recovery writes: the log's one write comes last."""
+    draft = directory.with_name(directory.name + SUFFIX)
+    if not draft.is_dir():
+        return False
+    try:
+        found = verify(OsFileSystem(draft, writable=False))
+    except NotFound:
+        return False
+    return not found.damage and found.base.index > 0
 
 
 def state_of(config: Config, survivor: Survivor) -> Machines:

@@ -3,7 +3,8 @@
 A node may answer a vote or acknowledge an entry only once the disk holds it (paper figure 2, "persistent state"). This
 package keeps that state: term and vote, the log, and where the log begins after a snapshot. `Storage` writes it and
 `recovery` reads it back; both see the disk through the `FileSystem` seam, so that a simulator can lose power between
-any two operations and run this very code. Read `records`, then `replay`, `recovery`, `segments`, `wal` and `snapshots`.
+any two operations and run this very code. Read `records`, then `replay`, `recovery`, `segments`, `wal` and `snapshots`. `verify` reads
+a whole directory without stopping at what is damaged, `rebuild` writes one from a snapshot, and `snapshotfile` is a snapshot anywhere else.
 
 Three rules carry everything else:
 

@@ -27,7 +27,9 @@ class Course:
         self.base = EntryId(0, 0)
         """The last entry of the newest snapshot_mark."""
         self.first_index: Index = 1
-        """Index of the first entry of the log, or of the one that is due when there are none."""
+        """Index of the first entry that was read without a gap up to the last, or of the one that is due."""
+        self.beginning: Index = 1
+        """Where the log itself begins, gaps or not."""
         self.lost = False
         """Records before the next one could not be read: where the log is, the next entry says."""
         self.anywhere = False
@@ -47,6 +49,11 @@ class Course:
         return EntryId(self._terms[-1], self.next_index - 1) if self._terms else self.base
 
     def begin(self, index: Index) -> None:
+        """Begin the log at `index`."""
+        self.beginning = index
+        self.go_on(index)
+
+    def go_on(self, index: Index) -> None:
         """Go on with `index`, whatever came before."""
         self.first_index, self.lost, self.anywhere = index, False, False
         del self._terms[:], self._times[:]
@@ -70,7 +77,9 @@ class Course:
                 tell(offset, f"entry {entry.index} where entry {due} is due")
             elif entry.index > due and not self.anywhere:
                 tell(offset, f"entries {due} to {entry.index - 1} are missing before this one")
-            self.begin(entry.index)
+            if self.anywhere:
+                self.beginning = entry.index
+            self.go_on(entry.index)
         self.lost = self.anywhere = False
         last_term = self._terms[-1] if self._terms else self.base.term
         if entry.term < last_term:
@@ -93,7 +102,7 @@ class Course:
     def _truncate(self, offset: int, index: Index, tell: Tell) -> None:
         if not self.lost and not self.base.index < index <= self.next_index:
             tell(offset, f"truncation from {index} of a log from {self.base.index + 1} to {self.next_index - 1}")
-        self.first_index = min(self.first_index, index)
+        self.beginning, self.first_index = min(self.beginning, index), min(self.first_index, index)
         kept = max(0, index - self.first_index)
         del self._terms[kept:], self._times[kept:]
 
@@ -105,6 +114,7 @@ class Course:
         except (msgspec.MsgspecError, UnicodeDecodeError):
             tell(offset, "a snapshot_mark whose membership cannot be read")
         self.base = mark.last
+        self.beginning = max(self.beginning, mark.last.index + 1)
         behind = mark.last.index + 1 - self.first_index
         if behind < 1:
             return
@@ -112,7 +122,7 @@ class Course:
             del self._terms[:behind], self._times[:behind]
             self.first_index = mark.last.index + 1
         else:
-            self.begin(mark.last.index + 1)
+            self.go_on(mark.last.index + 1)
 
 
 def _shown(id: EntryId) -> str:

@@ -190,7 +190,7 @@ class _Reading:
                 what = f"entries {due} to {header.first_index - 1} are missing before this segment"
             if not course.lost or header.first_index > due:
                 self._found.damaged(segment.name, 0, what)
-            course.begin(header.first_index)
+            course.go_on(header.first_index)
         else:
             course.lost = False
 
@@ -231,11 +231,11 @@ class _Reading:
 
     def _check_beginning(self, oldest: _Segment) -> None:
         course, header = self._course, oldest.header
-        if course.first_index > course.base.index + 1:
+        if course.beginning > course.base.index + 1:
             gone = (
                 segment_name(header.previous_serial) if header is not None and header.previous_serial else oldest.name
             )
-            what = f"missing: entries {course.base.index + 1} to {course.first_index - 1} were in it or before it"
+            what = f"missing: entries {course.base.index + 1} to {course.beginning - 1} were in it or before it"
             self._found.damaged(gone, None, what)
 
     def _check_end(self, chain: list[_Segment]) -> None:
