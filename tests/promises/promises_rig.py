@@ -218,7 +218,9 @@ class Cluster:
 
     def newer(self, after: Led) -> Led | None:
         """Return who leads the newest term, if it is newer than `after`, by the word of the other nodes."""
-        others = [node for node in NODES if node != after.node]  # It may be paused, and is not waited for.
+        others = [
+            node.id for node in self.config.nodes if node.id != after.node
+        ]  # It may be paused: it is not waited for.
         said = [Led(s.leader, s.term) for s in self.statuses(*others).values() if s.leader is not None]
         return max((led for led in said if led.term > after.term), key=lambda led: led.term, default=None)
 

@@ -1,5 +1,8 @@
 """`verify` tells all that is wrong, wherever it is; and of what a crash leaves, or a whole directory, that nothing is."""
 
+import struct
+import zlib
+
 import msgspec
 import pytest
 from crashfs import VARIANTS, CrashFS

@@ -1,6 +1,6 @@
-"""A disk that fails on command, for nodes that find this folder in PYTHONPATH: their `os.fdatasync` looks into FAULTY_DISK first.
+"""A disk that fails on command, for nodes that find this folder in PYTHONPATH: their `os.fdatasync` looks into FAULTY_DISK.
 
-For a file ``n1.fail`` in that directory the next sync of n1 fails once, and the file is removed; while there is ``n1.stall``, its syncs
+For a file ``n1.fail`` in that directory the next sync of n1's log fails once, and the file is removed; while there is ``n1.stall``, they
 do not return. The product knows nothing of it.
 """
 
@@ -17,6 +17,8 @@ _node = next((value for flag, value in zip(sys.orig_argv, sys.orig_argv[1:]) if 
 
 def _fdatasync(descriptor: int) -> None:
     _sync(descriptor)
+    if not os.readlink(f"/proc/self/fd/{descriptor}").endswith(".wal"):
+        return
     while os.path.exists(f"{_orders}/{_node}.stall"):
         time.sleep(0.01)
     with suppress(FileNotFoundError):
