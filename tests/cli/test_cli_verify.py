@@ -6,7 +6,8 @@ import pytest
 
 from zraft.cli import datadirectory, findings
 from zraft.raft.types import EntryId, HardState
-from zraft.storage.findings import Findings, Problem, SegmentFound, SnapshotFound, Tally
+from zraft.storage.findings import Findings, Problem, SegmentFound, SnapshotFound
+from zraft.storage.slots import Slot
 
 TORN = Problem("2.wal", 4_096, "torn", "look again")
 ROTTEN = Problem("1.wal", 512, "rotten", "replace it")
@@ -59,7 +60,7 @@ def test_findings_in_words() -> None:
         hard_state=HardState(4, "n2"),
         base=EntryId(2, 400),
         last=EntryId(3, 500),
-        acknowledged=Tally(9, 4, EntryId(3, 499), "n2"),
+        acknowledged=Slot(9, HardState(4, "n2"), EntryId(3, 499)),
         segments=[
             SegmentFound("1.wal", 1, 8_192, "in use", 399, 3, 5, 6_000),
             SegmentFound("2.wal", 2, 8_192, "unused"),
