@@ -2,6 +2,8 @@
 
 import errno
 import hashlib
+import os
+import random
 import re
 from collections.abc import Iterator
 from itertools import count
@@ -15,11 +17,13 @@ from zraft.errors import StorageError
 from zraft.raft.messages import InstallSnapshot
 from zraft.raft.types import EntryId, Membership, Snapshot
 from zraft.seams import Draft, Fetched, Saved, Stored, Unsaved
-from zraft.storage.snapshots import SAVING, SnapshotFiles
+from zraft.storage.snapshots import SAVING, SnapshotFiles, file_name
 
 MEMBERS = Membership(("n1", "n2", "n3"), disk_ids={"n1": "d1"})
 BYTES = bytes(range(256)) * 9
 PIECE = 700
+SOAK = bool(os.environ.get("ZRAFT_SOAK"))
+"""Every bit, where otherwise some are tried."""
 
 
 def drafted(index: int) -> Draft:
@@ -120,6 +124,23 @@ def test_what_has_its_name_is_whole_wherever_the_power_goes(variant: str) -> Non
         broken = [snapshot.last.index for snapshot in files.kept if not files.is_intact(snapshot)]
         assert not broken, f"named before it was whole, at crash point {number + 1}"
         assert not files.sift()
+
+
+def test_no_flipped_bit_and_no_truncation_of_a_snapshot_is_taken_for_true() -> None:
+    fs = CrashFS()
+    save(opened(fs), 3)
+    name = f"snapshots/{file_name(named(3).last)}"
+    whole = bytes(fs.visible[name].visible)
+    assert opened(fs).kept == [named(3)]
+    bits = range(8 * len(whole))
+    flips = bits if SOAK else random.Random(3).sample(bits, 2_000)
+    spoiled = [whole[: bit // 8] + bytes([whole[bit // 8] ^ 1 << bit % 8]) + whole[bit // 8 + 1 :] for bit in flips]
+    for content in [*spoiled, *(whole[:size] for size in range(0, len(whole), 1 if SOAK else 7)), whole + b"x"]:
+        damaged = fs.after_kill()
+        damaged.visible[name].visible[:] = content
+        files = opened(damaged)
+        assert list(files.sift()) == [file_name(named(3).last)]
+        assert files.kept == []
 
 
 def test_a_transfer_that_brings_other_bytes_begins_anew_and_leaves_nothing() -> None:
