@@ -5,6 +5,7 @@ durable and what is committed. What an event has not touched is not looked at ag
 written, a commit index when it moves, a pair of logs through the one table that all of them must agree with.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,8 @@ class Witness:
         self.checked: Counter[str] = Counter()
         self.durables: dict[tuple[NodeId, str], Durable] = {}
         self.states = States(self.ledger, self.checked, digest_entries)
+        self._committed_in: list[Term] = []
+        """The term whose leader committed each entry of `ledger`; never falls."""
         self._entries: dict[EntryId, tuple[EntryId, Entry]] = {}
         """Every entry that was ever written: what came right before it, and what it said."""
         self._results: list[Result] = []
@@ -198,6 +201,7 @@ class Witness:
         if leads and log.term_at(upto) != raft.term:
             raise Violation("I10", f"{process.id} leads term {raft.term} and commits {log.entry(upto).id}")
         self.ledger += entries[known + 1 - first :]
+        self._committed_in += [raft.term] * (upto - known)
         self._check_durable_quorum(process, self.ledger[known:])
         for other in process.others():
             if isinstance(other.raft.role, Leader) and other.raft.term > raft.term:
@@ -306,12 +310,11 @@ class Witness:
 
     def _check_completeness(self, process: "Process") -> None:
         self.checked["I3"] += 1
-        log, upto = process.raft.log, len(self.ledger)
-        base = log.base.index
-        if base > upto or log.last_index < upto or log.slice(base + 1, upto, 1 << 62) != self.ledger[base:]:
-            raise Violation(
-                "I3", f"{process.id} leads term {process.raft.term}, up to {log.last}; {upto} are committed"
-            )
+        # Only what was committed in earlier terms: a vote that is long on its way elects a leader whose term is over by then.
+        log, term = process.raft.log, process.raft.term
+        upto, base = bisect_left(self._committed_in, term), log.base.index
+        if log.last_index < upto or log.slice(base + 1, max(base, upto), 1 << 62) != self.ledger[base:upto]:
+            raise Violation("I3", f"{process.id} leads term {term}, up to {log.last}; {upto} are committed")
 
     def _check_durable_quorum(self, process: "Process", entries: list[Entry]) -> None:
         self.checked["I6"] += 1
