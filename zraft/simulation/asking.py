@@ -60,6 +60,8 @@ class Asking:
         self._current = 0
         """The attempt that is waited for; 0 for none."""
         self._asked: NodeId | None = None
+        self._tried: set[NodeId] = set()
+        """Who was asked since everybody was: the others come first."""
         self._hops = 0
         self._refusals = 0
         self.has_ended = False
@@ -80,6 +82,7 @@ class Asking:
         id = client.new_id(self)
         self._attempts[id] = target
         self._current, self._asked = id, target
+        self._tried.add(target)
         frames = client.codec.encode(msgspec.structs.replace(self.message, id=id), self._batch)
         client.simulation.request(client.name, target, frames)
         self._wait(client.simulation.plan.client_timeout_ms, lambda: self._current == id, self._elsewhere)
@@ -89,7 +92,10 @@ class Asking:
         if self._client.now >= self._give_up_at:
             self._client.gives_up(self)
         else:
-            self.send(self._client.some_node(other_than=self._asked))
+            nodes = self._client.simulation.nodes
+            if self._tried >= nodes.keys() and self._asked is not None:
+                self._tried = {self._asked}
+            self.send(self._random.choice([id for id in nodes if id not in self._tried] or list(nodes)))
 
     def answered(self, reply: Reply, place: tuple[int, int]) -> None:
         """Take the answer to one of the attempts."""

@@ -191,10 +191,9 @@ class Client:
             self._die_after(self.random.expovariate(1 / self.simulation.plan.client_timeout_ms))
         return asking
 
-    def some_node(self, other_than: NodeId | None = None) -> NodeId:
-        """Return any node, another one if there is one."""
-        others = [id for id in self.simulation.nodes if id != other_than]
-        return self.random.choice(others or list(self.simulation.nodes))
+    def some_node(self) -> NodeId:
+        """Return any node."""
+        return self.random.choice(list(self.simulation.nodes))
 
     def new_id(self, asking: Asking) -> int:
         """Return the id of another attempt."""
