@@ -74,6 +74,7 @@ def test_a_march_arrives_and_says_so(shared: Clusters):
     assert [row["leader_position"] for row in rows] == [[x - taken, y] for taken in range(1, 21)]
 
 
+@pytest.mark.alone
 def test_a_new_leader_takes_the_heads_place_and_the_march_goes_on(shared: Clusters):
     before, head = places(shared), leader_of(shared)
     x, y = before[head]

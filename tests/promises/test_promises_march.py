@@ -9,7 +9,7 @@ from promises_rig import LIMIT_S, Cluster, Led, figures, size, wait_for
 from zraft import Client
 from zraft.client.escort import Step
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(LIMIT_S)]
+pytestmark = [pytest.mark.processes, pytest.mark.alone, pytest.mark.timeout(LIMIT_S)]
 
 STEPS, KILLS = 100, 3
 EVERY_MS, MARCHES = size((60, 1), (100, 10))

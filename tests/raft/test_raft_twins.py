@@ -269,6 +269,7 @@ class LogMachine(RuleBasedStateMachine):
                 known = self.all[index - 1].term
             assert log.term_at(index) == known
         assert log.uncommitted_bytes == sum(len(each.data) for each in self.all[log.commit_index :])
+        assert log.last_time_ms == (self.all[-1].time_ms if self.all else 0)
 
     @invariant()
     def what_is_believed_durable_is(self) -> None:
