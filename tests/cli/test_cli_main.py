@@ -225,3 +225,20 @@ class TestNodeRun:
         done = run("node", "run", "--id", "n1", "--config", "c.yaml", cwd=tmp_path)
         assert done.returncode == 2
         assert done.stderr.startswith(f"zraft: {tmp_path}/log/n1.log: cannot write the log there: ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["kv", "put", "a", "1", "--if-revision"],
+        ["kv", "delete", "a", "--if-revision"],
+        ["elections", "--term"],
+        ["leaders", "--json", "--term"],
+        ["status", "n1", "--log"],
+    ],
+    ids=" ".join,
+)
+def test_a_number_beyond_any_that_there_is_is_a_usage_error(words: list[str], tmp_path: Path) -> None:
+    done = run(*words, str(1 << 63), cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"Invalid value for '{words[-1]}'" in done.stderr

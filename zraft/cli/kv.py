@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from zraft.cli.find import find_config
+from zraft.cli.options import NUMBER_MAX
 from zraft.client.client import Client
 from zraft.errors import ConfigError, NotFound
 from zraft.machines.kv.commands import KeyValue, printable
@@ -26,7 +27,9 @@ IfValue = Annotated[str | None, typer.Option("--if-value", metavar="OLD", help="
 FromFollower = Annotated[bool, typer.Option("--from-follower", help="Ask a node that need not lead; linearizable too.")]
 Stale = Annotated[bool, typer.Option("--stale", help="Ask any node for what it has, however old.")]
 Node = Annotated[str | None, typer.Option("--node", metavar="NODE", help="Ask this node alone, whoever leads.")]
-IfRevision = Annotated[int | None, typer.Option("--if-revision", min=1, metavar="N", help="Only if put there.")]
+IfRevision = Annotated[
+    int | None, typer.Option("--if-revision", min=1, max=NUMBER_MAX, metavar="N", help="Only if put there.")
+]
 
 
 @app.callback()

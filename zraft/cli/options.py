@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+NUMBER_MAX = (1 << 63) - 1
+"""No index, term or revision is ever higher."""
+
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="Else ZRAFT_CONFIG, .zraft/cluster.yaml, config/cluster.yaml."),

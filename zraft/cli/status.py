@@ -10,7 +10,7 @@ import typer
 
 from zraft.cli.find import find_config
 from zraft.cli.monitor import chosen, unanswered
-from zraft.cli.options import ConfigFile
+from zraft.cli.options import NUMBER_MAX, ConfigFile
 from zraft.config import Config
 from zraft.errors import ConfigError
 from zraft.monitor.statuses import ask, ask_all
@@ -53,7 +53,8 @@ def status(
     config_file: ConfigFile = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     log: Annotated[
-        int | None, typer.Option("--log", min=0, metavar="N", help="With NODE: so many entries; 10 by default.")
+        int | None,
+        typer.Option("--log", min=0, max=NUMBER_MAX, metavar="N", help="With NODE: so many entries; 10 by default."),
     ] = None,
 ) -> None:
     """Ask every node for its own view of itself; exit code 3 when none answers."""

@@ -8,12 +8,16 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from zraft.cli.options import NUMBER_MAX
 from zraft.errors import NotFound
 from zraft.monitor.table import Line, grid
 from zraft.supervisor.output import wants_colour
 
 OneTerm = Annotated[
-    int | None, typer.Option("--term", min=1, metavar="TERM", help="Only this term; exit code 1 if nothing is known.")
+    int | None,
+    typer.Option(
+        "--term", min=1, max=NUMBER_MAX, metavar="TERM", help="Only this term; exit code 1 if nothing is known."
+    ),
 ]
 Found = TypeVar("Found")
 
