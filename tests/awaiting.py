@@ -10,11 +10,11 @@ PATIENCE_S = 20.0
 _PAUSE_S = 0.01
 
 
-def eventually(what: str, condition: Callable[[], Any], within_s: float = PATIENCE_S) -> Any:
-    """Wait until `condition` gives something true, and return that."""
+def eventually(what: str | Callable[[], str], condition: Callable[[], Any], within_s: float = PATIENCE_S) -> Any:
+    """Wait until `condition` gives something true, and return that; `what` says what did not come, or tells so when asked."""
     deadline = time.monotonic() + within_s
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
+        assert time.monotonic() < deadline, f"not within {within_s} s: {what if isinstance(what, str) else what()}"
         time.sleep(_PAUSE_S)
     return found
 

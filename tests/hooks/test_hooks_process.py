@@ -43,13 +43,14 @@ class NodeUnderTest:
 
     def __init__(self, *scripts: tuple[str, str]) -> None:
         source = NODE.format(grace=GRACE_MS, scripts=list(scripts))
-        self.process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
+        # No buffer of ours: a line that had been read ahead would be one that `select` never tells of.
+        self.process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, bufsize=0)
         self.guard = int(self.line())
 
     def line(self) -> str:
         assert self.process.stdout is not None
         assert select.select([self.process.stdout], [], [], 15)[0], "the node says nothing"
-        return self.process.stdout.readline().strip()
+        return self.process.stdout.readline().decode().strip()
 
     def kill(self) -> None:
         self.process.kill()

@@ -1,11 +1,11 @@
 """How the tests of the log open it, write to it, and say what it must hold."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
-from crashfs import CrashFS
+from crashfs import CrashFS, PowerLoss
 
 from zraft.raft.ready import Write
 from zraft.raft.types import Entry, EntryId, HardState, Membership, Snapshot
@@ -63,6 +63,22 @@ def recovered_state(storage: Storage) -> State:
 def entry(index: int, term: int = 1, data: bytes | None = None) -> Entry:
     """Return an entry whose content tells its place."""
     return Entry(term, index, 1, index * 10, f"entry {term}.{index}".encode() if data is None else data)
+
+
+def openings_cut_off(fresh: Callable[[], CrashFS], variant: str) -> Iterator[tuple[int, CrashFS]]:
+    """Open the log of `fresh()` again and again, and lose power one operation later each time; yield that, and what is left.
+
+    `variant` says what becomes of what was not synced; ``kill`` ends the process alone.
+    """
+    for point in itertools.count(1):
+        fs = fresh()
+        fs.crash_at = point
+        try:
+            open_log(fs)
+        except PowerLoss:
+            yield point, fs.after_kill() if variant == "kill" else fs.after_power_loss(variant, point)
+        else:
+            return
 
 
 _ids = itertools.count(1)

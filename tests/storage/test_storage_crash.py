@@ -4,11 +4,12 @@ Recovery gives exactly a prefix with all that was acknowledged, and never half o
 """
 
 import errno
+from functools import partial
 from itertools import count
 
 import pytest
 from crashfs import VARIANTS, CrashFS, PowerLoss
-from logmodel import State, entry, open_log, recovered_state, write
+from logmodel import State, entry, open_log, openings_cut_off, recovered_state, write
 
 from zraft.errors import StorageError
 from zraft.raft.types import EntryId, HardState
@@ -117,16 +118,9 @@ def test_a_crash_during_recovery_from_a_crash_changes_nothing(variant: str) -> N
     for number, run in enumerate(RUNS[::5]):
         first = VARIANTS[number % len(VARIANTS)]
         expected = recovered_state(open_log(run.fs.after_power_loss(first, number)))
-        for point in count(1):
-            fs = run.fs.after_power_loss(first, number)
-            fs.crash_at = point
-            try:
-                open_log(fs)
-            except PowerLoss:
-                fs = fs.after_kill() if variant == "kill" else fs.after_power_loss(variant, point)
-                assert recovered_state(open_log(fs)) == expected, f"{run.fs.points} {first}, {variant} at {point}"
-            else:
-                break
+        crashed = partial(run.fs.after_power_loss, first, number)
+        for point, fs in openings_cut_off(crashed, variant):
+            assert recovered_state(open_log(fs)) == expected, f"{run.fs.points} {first}, {variant} at {point}"
 
 
 def test_what_a_restart_gave_back_is_durable_though_nobody_had_synced_it() -> None:

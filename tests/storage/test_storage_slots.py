@@ -2,11 +2,10 @@
 
 import struct
 import zlib
-from itertools import count
 
 import pytest
-from crashfs import VARIANTS, CrashFS, PowerLoss
-from logmodel import State, entry, open_log, recovered_state, write
+from crashfs import VARIANTS, CrashFS
+from logmodel import State, entry, open_log, openings_cut_off, recovered_state, write
 
 from zraft.errors import StorageError
 from zraft.raft.types import EntryId, HardState
@@ -182,13 +181,5 @@ def test_a_crash_while_a_damaged_log_is_opened_forgets_nothing(variant: str) -> 
     for vanish in (1, 2):
         expected = recovered_state(open_log(damaged(*writes, vanish=vanish)[0]))
         assert (expected.hard_state, expected.last) == (HardState(4, "n1"), EntryId(3, 3))
-        for point in count(1):
-            fs, _ = damaged(*writes, vanish=vanish)
-            fs.crash_at = point
-            try:
-                open_log(fs)
-            except PowerLoss:
-                fs = fs.after_kill() if variant == "kill" else fs.after_power_loss(variant, point)
-                assert recovered_state(open_log(fs)) == expected, f"{variant} at {point}"
-            else:
-                break
+        for point, fs in openings_cut_off(lambda vanish=vanish: damaged(*writes, vanish=vanish)[0], variant):
+            assert recovered_state(open_log(fs)) == expected, f"{variant} at {point}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,8 +68,13 @@ class FakeCluster:
             self.lines.append(line.rstrip("\n"))
 
     def printed(self, text: str, within_s: float = PATIENCE_S) -> str:
+        return self.printed_like(re.escape(text), within_s)
+
+    def printed_like(self, pattern: str, within_s: float = PATIENCE_S) -> str:
         return eventually(
-            f"{text!r} in {self.lines}", lambda: next((line for line in self.lines if text in line), None), within_s
+            lambda: f"{pattern} in {self.lines}",
+            lambda: next((line for line in self.lines if re.search(pattern, line)), None),
+            within_s,
         )
 
     def ask(self, verb: str, node: str | None = None, timeout_s: float = PATIENCE_S) -> Reply:

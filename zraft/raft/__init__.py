@@ -192,6 +192,10 @@ under another directory does not hear it. Once it has a log that does not name i
 election; and in both cases it votes only for a candidate whose log is empty, or names that directory (`State.may_stand`,
 `State.may_vote_for`). It comes back in by a change that renews it: it begins anew, as a learner.
 
+A disk may also lose the end of a log and know it: what it holds says how far the node once went. Such a node keeps its promises
+without the entries. It judges candidates by the log that it had, stands for nothing itself, and tells its leader with each answer
+to a heartbeat from where on it needs them again (`State.lacks_entries`, `Roster.entries_lost`).
+
 A fresh cluster has registered nobody, and empty logs cannot contradict each other: so it may elect its first leader,
 which registers its voters in the very first entry and everybody else on first contact. Entries are sent to registered
 directories only; whoever holds any is therefore known.

@@ -16,7 +16,8 @@ from zraft.errors import StorageError
 from zraft.raft.messages import CHUNK_BYTES_MAX, InstallSnapshot
 from zraft.raft.types import EntryId, Index, NodeId, Snapshot
 from zraft.seams import DiskNews, Draft, Fetched, File, FileSystem, Saved, Stored, Unsaved
-from zraft.storage import snapshothead
+from zraft.storage import snapshotfile, snapshothead
+from zraft.storage.snapshotfile import Part
 
 DIRECTORY = "snapshots"
 SAVING = f"{DIRECTORY}/saving.part"
@@ -25,8 +26,6 @@ ARRIVING = f"{DIRECTORY}/arriving.part"
 """The leader's, while it comes."""
 PIECE_BYTES = CHUNK_BYTES_MAX
 """How much of a snapshot goes into one message."""
-SYNC_EVERY_BYTES = 1 << 20
-"""How much is written between two syncs: a whole snapshot at once would hold up the sync of a log write for as long."""
 _NAME = re.compile(r"([0-9]{16,20})-([1-9][0-9]{0,19})\.snap")
 
 
@@ -60,9 +59,9 @@ class SnapshotFiles:
         self._fs = fs
         self._cluster_id = cluster_id
         self.piece_bytes = piece_bytes or PIECE_BYTES
-        self._saving: tuple[_NewFile, Iterator[bytes]] | None = None
+        self._saving: tuple[Part, Iterator[bytes]] | None = None
         """The snapshot of the node's own that is being written, and what is left of it."""
-        self._arriving: tuple[Snapshot, _NewFile] | None = None
+        self._arriving: tuple[Snapshot, Part] | None = None
         """The leader's, as far as it has come."""
         self._needed_from: Index = 0
         """Snapshots that end before this are of no use: the log begins there."""
@@ -112,10 +111,9 @@ class SnapshotFiles:
 
     def pieces(self, snapshot: Snapshot) -> Iterator[bytes]:
         """Yield the bytes of a snapshot that is kept, as they are."""
-        file, start = self._open(snapshot)
+        file, _ = self._open(snapshot)
         try:
-            for offset in range(0, snapshot.size, CHUNK_BYTES_MAX):
-                yield file.pread(min(CHUNK_BYTES_MAX, snapshot.size - offset), start + offset)
+            yield from snapshotfile.pieces(file, snapshot)
         finally:
             file.close()
 
@@ -150,7 +148,7 @@ class SnapshotFiles:
 
     def write(self, draft: Draft, pieces: Iterable[bytes]) -> None:
         """Write a whole snapshot of the node's own, durably, for `keep`. For a forked process: nothing here changes."""
-        file = _NewFile(self._fs, SAVING, self._cluster_id, draft)
+        file = self._part(SAVING, draft)
         for piece in pieces:
             file.write(piece)
         file.seal()
@@ -189,7 +187,7 @@ class SnapshotFiles:
     def save(self, draft: Draft, pieces: Iterable[bytes]) -> None:
         """Begin to write a snapshot of the node's own; `step` goes on with it, and `take_news` tells of its end."""
         assert self._saving is None, "two snapshots at a time"
-        self._saving = (_NewFile(self._fs, SAVING, self._cluster_id, draft), iter(pieces))
+        self._saving = (self._part(SAVING, draft), iter(pieces))
 
     def step(self) -> bool:
         """Do the next bit of work, some milliseconds at most; True while there is more."""
@@ -213,7 +211,7 @@ class SnapshotFiles:
         if piece.offset == 0:
             self._drop_arriving()
             draft = Draft(snapshot.last, snapshot.time_ms, snapshot.membership)
-            self._arriving = (snapshot, _NewFile(self._fs, ARRIVING, self._cluster_id, draft))
+            self._arriving = (snapshot, self._part(ARRIVING, draft))
         if self._arriving is None or self._arriving[0] != snapshot or self._arriving[1].size != piece.offset:
             self._drop_arriving()
             self._news.append(Stored(snapshot, 0))
@@ -252,6 +250,12 @@ class SnapshotFiles:
         self.kept = self.kept[len(old) :]
         self._superfluous += [f"{DIRECTORY}/{file_name(each.last)}" for each in old]
 
+    def _part(self, path: str, draft: Draft) -> Part:
+        if not self._fs.exists(DIRECTORY):
+            self._fs.mkdir(DIRECTORY)
+            self._fs.sync_directory()
+        return Part(self._fs, path, self._cluster_id, draft)
+
     def take_news(self) -> list[DiskNews]:
         """Return what has come to an end since the last call."""
         news, self._news = self._news, []
@@ -263,50 +267,3 @@ class SnapshotFiles:
             if file is not None:
                 file.close()
         self._saving = self._arriving = None
-
-
-class _NewFile:
-    """A snapshot file that has no name yet that counts."""
-
-    def __init__(self, fs: FileSystem, path: str, cluster_id: int, draft: Draft) -> None:
-        self.size = 0
-        """Bytes of data so far."""
-        self._fs = fs
-        self._path = path
-        self._cluster_id = cluster_id
-        self._draft = draft
-        self._start = snapshothead.data_offset(draft.membership)
-        self._digest = hashlib.sha256()
-        self._unsynced = 0
-        if not fs.exists(DIRECTORY):
-            fs.mkdir(DIRECTORY)
-            fs.sync_directory()
-        self._file = fs.open(self._path, create=True)
-
-    def write(self, data: bytes) -> None:
-        self._file.pwritev([data], self._start + self.size)
-        self._digest.update(data)
-        self.size += len(data)
-        self._unsynced += len(data)
-        if self._unsynced >= SYNC_EVERY_BYTES:
-            self._file.datasync()
-            self._unsynced = 0
-
-    def digest(self) -> bytes:
-        return self._digest.digest()
-
-    def seal(self) -> Snapshot:
-        """Make it durable, whole, still under the name that does not count."""
-        draft = self._draft
-        snapshot = Snapshot(draft.last, draft.time_ms, draft.membership, self.size, self.digest())
-        self._file.pwritev([snapshothead.encode(self._cluster_id, snapshot)], 0)
-        self._file.datasync()
-        self._file.close()
-        return snapshot
-
-    def drop(self) -> None:
-        self._file.close()
-        self._fs.unlink(self._path)
-
-    def close(self) -> None:
-        self._file.close()

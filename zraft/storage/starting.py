@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from zraft.errors import StorageError
-from zraft.raft.types import Recovered
+from zraft.raft.types import EntryId, Recovered
 from zraft.storage import failures
 from zraft.storage.snapshothead import decode_membership
 from zraft.storage.wal import Storage
@@ -28,11 +28,7 @@ def start_from(storage: Storage, restore: Callable[[Iterable[bytes]], None], tel
     """
     found, files = storage.recovered, storage.snapshots
     if found.damage:
-        lost = found.acknowledged
-        missed = f"entries up to {lost.index} of term {lost.term} are missed until a leader sends them, and this node elects nobody without them"
-        tell(
-            f"{storage}/{found.damage}; {missed if lost.index else 'no entry that this node has acknowledged is lost'}"
-        )
+        tell(f"{storage}/{found.damage}; {_loss(found.acknowledged)}")
     with failures.spoken_of("read", str(files)):
         damaged = files.sift()
         for name, reason in damaged.items():
@@ -55,4 +51,13 @@ def start_from(storage: Storage, restore: Callable[[Iterable[bytes]], None], tel
         membership=membership,
         snapshots=tuple(files.kept),
         acknowledged=found.acknowledged,
+    )
+
+
+def _loss(last: EntryId) -> str:
+    if not last.index:
+        return "no entry that this node has acknowledged is lost"
+    return (
+        f"entries up to {last.index} of term {last.term} are missed until a leader sends them, and this node elects nobody"
+        " without them"
     )

@@ -178,7 +178,7 @@ class Storage:
         """Do a bit of work, about a millisecond; True while there is more to do.
 
         First for the segment to come: whoever writes calls this between writes, and what is not done when the segment is due
-        is done then, in one go. Then for the snapshot that is being written, and to remove what is needed no more.
+        is done then, in one go. Then for segments that are needed no more, and for snapshots.
         """
         self._raise_failure()
         try:
