@@ -63,6 +63,18 @@ def test_a_node_that_does_not_run_keeps_nobody_from_mending(shared: Clusters) ->
     eventually("all nodes are equal", lambda: equal(shared))
 
 
+def test_a_paused_node_is_not_taken_for_one_that_was_told(shared: Clusters) -> None:
+    leader = shared.leader()
+    follower = next(name for name in shared.status() if name != leader)
+    shared.say("isolate", follower)
+    shared.say("pause", follower)
+    said = shared.run("cluster", "heal", code=3).stderr
+    assert f"{follower} did not answer, and may not keep to it; the others do" in said
+    shared.say("resume", follower)
+    assert shared.say("heal") == "all links are whole"
+    eventually("all nodes are equal", lambda: equal(shared))
+
+
 def test_a_restarted_node_stays_cut_off_by_the_others(shared: Clusters) -> None:
     leader = shared.leader()
     follower = next(name for name in shared.status() if name != leader)

@@ -165,6 +165,7 @@ def test_what_would_lose_the_quorum_is_refused_with_the_arithmetic(three: Cluste
 def test_what_cannot_be_is_refused_and_changes_nothing(three: Clusters) -> None:
     before = (three.directory / "cluster.yaml").read_text()
     assert "no such node" in three.run("cluster", "remove", "n9", code=2).stderr
+    assert "n9: no such member; there are n1, n2, n3" in three.run("member", "remove", "n3", "n9", code=2).stderr
     assert "--name is for one node" in three.run("cluster", "add", "2", "--name", "n9", code=2).stderr
     assert "must be 1 to 64" in three.run("cluster", "add", "--name", "a/b", code=2).stderr
     (three.directory / "data" / "n9").mkdir()
@@ -180,6 +181,7 @@ def test_without_a_quorum_nothing_is_added_or_removed_and_it_may_be_tried_again(
     for name in others:
         three.say("pause", name)
     eventually("nobody leads", lambda: three.run("leader", code=None).returncode == 1)
+    assert "nobody can hand over" in three.run("leader", "--transfer", leader, "--timeout", "0.1", code=3).stderr
     assert three.run("cluster", "remove", others[0], "--timeout", "1", code=None).returncode in (3, 4)
     failed = three.run("cluster", "add", "--timeout", "3", code=None)
     assert failed.returncode in (3, 4)

@@ -93,6 +93,12 @@ def test_a_replay_runs_its_seed_as_the_line_says(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.usefixtures("_pretended")
+def test_a_range_of_any_length_ends_with_its_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--seeds", f"0..{10**18 - 1}", "--budget-s", "0.001", "--faults", "none") == 0
+    assert " seeds, 0 failed" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("_pretended")
 def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--seeds", "16..18", "--json", "--no-shrink") == 1
     found = json.loads(capsys.readouterr().out)
@@ -107,10 +113,12 @@ def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--seeds", "7"], "'7' is no range of seeds"),
         (["--seeds", "9..9"], "'9..9' is no range of seeds"),
+        (["--seeds", f"0..{10**23}"], f"'0..{10**23}' is no range of seeds"),
         (["--faults", "loss,rain"], "there is no rain"),
         (["--faults", ""], "there is no kind without a name"),
         (["--replay", "3", "--seeds", "0..9"], "give one of them"),
         (["--machine", "nowhere:At"], "there is no module nowhere"),
+        (["--machine", "nocolon"], "'nocolon' names no class; write pkg.mod:Class"),
         (["--nodes", "0"], "--nodes"),
     ],
 )

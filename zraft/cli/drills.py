@@ -46,6 +46,6 @@ def heal(settings: Config, rows: Rows) -> str:
 
 def _cut(settings: Config, rows: Rows, links: faults.Links) -> str:
     """Cut links; return what is to be said besides."""
-    ended = [node for node in links if node not in rows or rows[node]["state"] != "running"]
+    ended = [node for node in links if node not in rows or rows[node]["state"] not in ("running", "paused")]
     silent = faults.cut(settings, links, ended)
     return f" ({', '.join(silent)} not running)" if silent else ""

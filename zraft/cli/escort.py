@@ -74,6 +74,7 @@ def march(
     """March to a place, at most one unit a step; returns on arrival, exit code 1 if another march takes its place.
 
     The leader takes the steps, whoever that is: the march goes on when this command is ended, or any minority of nodes.
+    --timeout is for each question to the cluster, and not for the march.
     """
     with Client(find_config(config_file), timeout_s=timeout) as client:
         going = client.escort.march(*to, every_ms=every_ms)

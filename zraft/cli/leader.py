@@ -32,7 +32,7 @@ def leader(
     config_file: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print who leads; exit code 1 when nobody does, 3 when no node answers.
+    """Print who leads; exit code 1 when nobody does, 3 when no node answers or nobody is there to hand over.
 
     CMD runs at the start and at each change of leader, with ZRAFT_LEADER, ZRAFT_LEADER_ENDPOINT (for clients) and
     ZRAFT_TERM in its environment: one run at a time, and never for an older leader after a newer one. Of the changes that come

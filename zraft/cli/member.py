@@ -15,7 +15,7 @@ from zraft.cli.find import find_config
 from zraft.cli.options import AsJson, ConfigFile, Timeout
 from zraft.client.client import Client
 from zraft.config import Config
-from zraft.errors import ConfigError
+from zraft.errors import ConfigError, InvalidRequest
 from zraft.monitor.table import Line, grid, text_or_dash
 from zraft.raft.types import Endpoints, NodeId
 from zraft.requests import Member, Members
@@ -72,8 +72,15 @@ def add(
 
 @app.command()
 def remove(nodes: Names, config_file: ConfigFile = None, timeout: Timeout = 5.0, as_json: AsJson = False) -> None:
-    """Have members leave, all in one change; the leader, too. Their processes go on, and take part in nothing."""
+    """Have members leave, all in one change; the leader, too. Their processes go on, and take part in nothing.
+
+    Exit code 2 when one of them is no member, and then nobody leaves.
+    """
     with _client(find_config(config_file), timeout) as client:
+        members = [each.node for each in client.members.list().members]
+        unknown = [node for node in nodes if node not in members]
+        if unknown:
+            raise InvalidRequest(f"{', '.join(unknown)}: no such member; there are {', '.join(members)}")
         show(client.members.remove(*nodes), as_json=as_json)
 
 

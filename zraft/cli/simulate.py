@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Annotated, Any
 
@@ -29,7 +30,7 @@ SEEDS = "0..100"
 HOUR_MS = 3_600_000
 SHRINK_S = 60.0
 """How long the first failure may take to be made smaller."""
-_SEEDS = re.compile(r"(\d+)\.\.(\d+)")
+_SEEDS = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
 
 
 @app.command()
@@ -59,10 +60,11 @@ def simulate(
         raise ConfigError("--replay runs one seed and --seeds many; give one of them")
     mounted(machine)
     chosen = Recipe(0, nodes, _kinds(faults), clients, events, machine)
-    numbers = [replay] if replay is not None else _seeds(seeds or SEEDS)
-    recipes = [msgspec.structs.replace(chosen, seed=seed) for seed in numbers]
+    numbers = range(replay, replay + 1) if replay is not None else _seeds(seeds or SEEDS)
+    recipes = (msgspec.structs.replace(chosen, seed=seed) for seed in numbers)
     began = time.monotonic()
-    summary = _run(recipes, jobs or os.cpu_count() or 1, budget_s, shows=sys.stderr.isatty() and not as_json)
+    processes = min(jobs or os.cpu_count() or 1, len(numbers))
+    summary = _run(recipes, len(numbers), processes, budget_s, shows=sys.stderr.isatty() and not as_json)
     took_s = time.monotonic() - began
     small = _smaller(summary.failures[0]) if summary.failures and shrink and replay is None else None
     if as_json:
@@ -92,10 +94,10 @@ def _seeds(text: str) -> range:
     return range(int(match[1]), int(match[2]))
 
 
-def _run(recipes: list[Recipe], jobs: int, budget_s: float | None, *, shows: bool) -> Summary:
+def _run(recipes: Iterable[Recipe], count: int, jobs: int, budget_s: float | None, *, shows: bool) -> Summary:
     summary = Summary()
-    bar: Any = typer.progressbar(length=len(recipes), label="simulating", file=sys.stderr) if shows else nullcontext()
-    finished = campaign(recipes, jobs=min(jobs, len(recipes)), budget_s=float("inf") if budget_s is None else budget_s)
+    bar: Any = typer.progressbar(length=count, label="simulating", file=sys.stderr) if shows else nullcontext()
+    finished = campaign(recipes, jobs=jobs, budget_s=float("inf") if budget_s is None else budget_s)
     with bar as progress:
         for recipe, report in finished:
             summary.add(recipe, report)

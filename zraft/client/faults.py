@@ -57,7 +57,7 @@ def cut(config: Config, links: Links, ended: Container[NodeId] = ()) -> list[Nod
     Parameters
     ----------
     ended
-        Nodes that need not answer: they do not run, and begin with no cuts.
+        Nodes that need not answer: they have no process, and begin with no cuts.
 
     Raises
     ------
@@ -76,5 +76,8 @@ def cut(config: Config, links: Links, ended: Container[NodeId] = ()) -> list[Nod
             silent.append(node)
     hung = [node for node in silent if node not in ended]
     if hung:
-        raise Unavailable(f"{', '.join(hung)} did not answer, and may not keep to it; the others do")
+        raise Unavailable(
+            f"{', '.join(hung)} did not answer, and may not keep to it; the others do; see zraft cluster status, and once"
+            " all of them answer, try again"
+        )
     return silent

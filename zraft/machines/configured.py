@@ -78,7 +78,9 @@ class _Unfit(Exception):
 
 
 def _made(path: str) -> StateMachine:
-    module_name, _, class_name = path.partition(":")
+    module_name, colon, class_name = path.partition(":")
+    if not (module_name and colon and class_name):
+        raise _Unfit(f"{path!r} names no class; write pkg.mod:Class")
     found: Any = _imported(module_name)
     for part in class_name.split("."):
         found = getattr(found, part, None)

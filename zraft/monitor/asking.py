@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from zraft.client.survey import survey
 from zraft.config import Config
-from zraft.errors import ConfigError, NotFound, Unavailable, ZraftError
+from zraft.errors import ConfigError, Unavailable, ZraftError
 from zraft.monitor.leadership import Leader, endpoint_of
 from zraft.monitor.statuses import ask_all
 from zraft.raft.types import NodeId
@@ -55,10 +55,8 @@ def transfer(config: Config, target: NodeId, within_s: float) -> Leader:
     ------
     ConfigError
         There is no such node.
-    NotFound
-        Nobody leads, so that there is nothing to hand over.
     Unavailable
-        No node answers, or the leader did not in time.
+        Nobody leads, so that there is nothing to hand over; or no node answers, or the leader did not in time.
     ZraftError
         The leader refuses, since `target` is not there or has not its whole log, or another one leads afterwards.
     """
@@ -69,7 +67,7 @@ def transfer(config: Config, target: NodeId, within_s: float) -> Leader:
         raise ConfigError(f"{config.path}: there is no node {target!r} in it; its nodes are {', '.join(known)}")
     before = find_leader(config, within_s)
     if before is None:
-        raise NotFound("nobody leads, so nobody can hand over; see zraft status")
+        raise Unavailable("nobody leads, so nobody can hand over; is a majority of the nodes up? zraft status")
     if before.node == target:
         return before
     request = functools.partial(TransferRequest, target=target)
