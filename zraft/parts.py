@@ -1,6 +1,7 @@
 """What a node is put together from, by its configuration."""
 
 import secrets
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -42,8 +43,21 @@ def open_storage(config: Config, node_id: NodeId) -> Storage:
         node=node_id,
         segment_bytes=config.storage.segment_bytes,
         new_disk_id=lambda: secrets.token_hex(16),
-        progress=logger.info,
+        progress=every_second(logger.info),
     )
+
+
+def every_second(say: Callable[[str], None], now_s: Callable[[], float] = time.monotonic) -> Callable[[str], None]:
+    """Return what passes on a line of progress each second, and none within the first one."""
+    due = now_s() + 1
+
+    def told(line: str) -> None:
+        nonlocal due
+        if now_s() >= due:
+            due = now_s() + 1
+            say(line)
+
+    return told
 
 
 def event_file(config: Config, node_id: NodeId) -> EventFile:

@@ -7,7 +7,7 @@ the file ``NODE.act`` beside the configuration, read once at its start, one word
 ``unhealthy``           answer, and say that it is not healthy
 ``silent``              answer nothing
 ``stubborn``            ignore SIGTERM
-``shout N``             print N lines at once
+``shout N [WIDTH]``     print N lines at once, of at least WIDTH characters
 ``mutter``              print a line on standard error without its newline, and end with code 1
 ``orphan SECONDS``      leave a child behind that lives for so long
 """
@@ -63,8 +63,9 @@ def obey(words: list[str]) -> None:
             sys.exit(int(code))
         case ["stubborn"]:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        case ["shout", count]:
-            print("\n".join(f"line {number}" for number in range(int(count))), flush=True)
+        case ["shout", count, *width]:
+            least = int(width[0]) if width else 0
+            print("\n".join(f"line {number}".ljust(least, ".") for number in range(int(count))), flush=True)
         case ["mutter"]:
             sys.stderr.write("these are my last words")
             sys.exit(1)

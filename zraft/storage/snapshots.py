@@ -83,6 +83,9 @@ class SnapshotFiles:
             elif _NAME.fullmatch(name):
                 self._find(name)
         self.kept.sort(key=lambda snapshot: snapshot.last.index)
+        if names:
+            # Whoever gave the last one its name may have been killed before that was durable; the log is to begin behind it.
+            self._fs.sync_directory(DIRECTORY)
 
     def _find(self, name: str) -> None:
         file = self._fs.open(f"{DIRECTORY}/{name}")
