@@ -15,6 +15,8 @@ from zraft.statepieces import CopyState
 
 BATCH_BYTES_MAX = 12 << 20
 """What one batch may hold, so that the entry it becomes always fits into one message between nodes."""
+ANSWERS_BYTES_MAX = 12 << 20
+"""What the answers to one batch, or a single answer to a query, may hold, so that the reply fits into one message."""
 SESSION_TTL_MS = 600_000
 SESSIONS_MAX = 10_000
 """By how long and how many sessions are kept where no `SessionChange` has said so yet."""

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import json
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,7 @@ from zraft.machines.failures import told
 from zraft.machines.machine import Applied, Errand
 from zraft.machines.sessions import Machines, Result
 from zraft.raft.types import Entry, EntryKind
-from zraft.requests import BATCH_BYTES_MAX, Answer, Batch, Outcome
+from zraft.requests import ANSWERS_BYTES_MAX, BATCH_BYTES_MAX, Answer, Batch, Outcome
 
 encode = msgspec.msgpack.encode
 
@@ -179,6 +180,45 @@ def test_whoever_sits_in_front_of_it_may_interrupt_it() -> None:
     for ask in asked:
         with pytest.raises(KeyboardInterrupt):
             ask()
+
+
+@pytest.fixture
+def _as_in_a_node() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_as_in_a_node")
+def test_where_no_one_can_interrupt_it_so_it_is_the_machine_that_raises() -> None:
+    node = Node()
+    node.failing.wrong = KeyboardInterrupt()
+    assert node.apply(b"fail", b"a").value == [failed(KeyboardInterrupt()), done(b"a")]
+    assert node.machines.query("m", b"q") == failed(KeyboardInterrupt())
+    assert node.machines.errand("m", Random(1)) is None
+    describe = describer(node.failing)
+    assert describe is not None
+    assert describe(b"abc") == "3 B that describe() fails at: KeyboardInterrupt"
+
+
+# -- size --------------------------------------------------------------------------------------------------------------
+
+
+def too_long(size: int, done: str = "") -> bytes:
+    text = f"{done}the machine m answered with {size:,} bytes; {ANSWERS_BYTES_MAX:,} at most for one request"
+    return bytes([Answer.INVALID]) + text.encode()
+
+
+def test_answers_that_no_reply_could_hold_are_named_and_the_others_given() -> None:
+    node = Node()
+    half = bytes(ANSWERS_BYTES_MAX // 2)
+    carried_out = "it was carried out, but "
+    answers = [done(half), too_long(2 * len(half) + 2, carried_out), done(b"a")]
+    assert node.apply(half, half, b"a").value == answers
+    assert node.apply(b"dive").value == [failed(RecursionError())]
+    assert node.machines.query("m", half + half) == too_long(len(half) * 2 + 1)
+    assert node.machines.query("m", (half + half)[:-1]) == done((half + half)[:-1])
+    assert [line.startswith("ValueError: the machine m answered with") for line in node.told] == [True, False, True]
 
 
 # -- depth -------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from zraft.machines.sessions import Machines
-from zraft.machines.table import ANSWERS_BYTES_MAX, Session, Table
+from zraft.machines.table import KEPT_BYTES_MAX, Session, Table
 from zraft.requests import SESSION_TTL_MS, SESSIONS_MAX
 
 TTL_MS, COUNT_MAX, BYTES_MAX = 100, 4, 10
@@ -98,5 +98,5 @@ TestAgainstAList = AgainstAList.TestCase
 def test_what_nodes_must_agree_on_is_no_option() -> None:
     """A node that kept fewer answers than others would apply what they only repeat."""
     sessions = Machines({}, ttl_ms=1, count_max=1).sessions
-    assert sessions._answers_bytes_max == ANSWERS_BYTES_MAX == 256 << 20
+    assert sessions._answers_bytes_max == KEPT_BYTES_MAX == 256 << 20
     assert (sessions.ttl_ms, sessions.count_max) == (SESSION_TTL_MS, SESSIONS_MAX) == (600_000, 10_000)

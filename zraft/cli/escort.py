@@ -81,7 +81,11 @@ def march(
         if not (as_json or going.arrived):
             print(f"march {going.number} to {shown(going.goal)}, a step every {going.every_ms} ms", flush=True)
         if not detach:
-            going = _arrival(client, going)
+            try:
+                going = _arrival(client, going)
+            except KeyboardInterrupt:
+                print("zraft: the march goes on; see zraft escort positions --watch", file=sys.stderr, flush=True)
+                raise
     if as_json:
         print(json.dumps(msgspec.to_builtins(going)))
     elif going.arrived:

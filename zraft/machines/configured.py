@@ -6,7 +6,7 @@ from typing import Any
 
 from zraft.config import Config
 from zraft.errors import ConfigError
-from zraft.machines.failures import SHOWN_MAX, told
+from zraft.machines.failures import SHOWN_MAX, let_interrupts_pass, told
 from zraft.machines.machine import StateMachine
 from zraft.printable import one_line
 
@@ -65,9 +65,8 @@ def describer(machine: StateMachine) -> Callable[[bytes], str] | None:
     def described(command: bytes) -> str:
         try:
             return one_line(str(describe(command))[:SHOWN_MAX])
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # noqa: BLE001 - what a command is called must not stop a node
+            let_interrupts_pass(error)
             return f"{len(command)} B that describe() fails at: {type(error).__name__}"
 
     return described

@@ -10,9 +10,12 @@ with a text that depends on the command and the state alone: that text is the an
 and the like included, is a mistake in the machine. It becomes an answer too, equal on every node since the machine is
 deterministic, and gives the exception's type alone, as its text may name addresses of memory. That includes RecursionError: calls
 may go equally deep on every node (`depth`). Only two are no answers. MemoryError says something about one node rather
-than about the command, and stops that node: so let no command decide how much memory is asked for at once. KeyboardInterrupt is
-whoever sits in front of it. An exception out of `query`, `errand` or a `describe` stops nothing at all; it is
-the answer, or a line in the log.
+than about the command, and stops that node: so let no command decide how much memory is asked for at once. KeyboardInterrupt
+passes where Ctrl-C raises it, which in a node nothing does. An exception out of `query`, `errand` or a `describe` stops nothing at
+all; it is the answer, or a line in the log.
+
+**Sizes.** An answer has to fit into a reply: at most 12 MiB (`requests.ANSWERS_BYTES_MAX`), for all commands of a batch together.
+In place of one that is longer its client gets an `InvalidRequest` that says so; the command was carried out all the same.
 
 **Observing.** A machine that is an `Observer` too hears of elections and of changes of membership, in their places among
 the commands. Nobody waits for an answer there, so any exception is a fault of the node's, and stops it.

@@ -19,9 +19,9 @@ import msgspec
 from zraft.errors import ConfigError, InvalidRequest, ZraftError
 from zraft.machines import depth, failures, snapshots
 from zraft.machines.machine import Applied, Errand, Numbering, Observer, Proactive, StateMachine
-from zraft.machines.table import ANSWERS_BYTES_MAX, Session, Table
+from zraft.machines.table import KEPT_BYTES_MAX, Session, Table
 from zraft.raft.types import Ballot, Entry, EntryId, EntryKind, Index, Membership, NodeId, Term
-from zraft.requests import SESSION_TTL_MS, SESSIONS_MAX, Answer, Batch, Outcome, SessionChange
+from zraft.requests import ANSWERS_BYTES_MAX, SESSION_TTL_MS, SESSIONS_MAX, Answer, Batch, Outcome, SessionChange
 
 REPLY_BYTES_MAX = 1 << 20
 """Answers to queries behind this much in one reply are deferred: the client asks again for them.
@@ -78,7 +78,7 @@ class Machines:
         *,
         ttl_ms: int = SESSION_TTL_MS,
         count_max: int = SESSIONS_MAX,
-        answers_bytes_max: int = ANSWERS_BYTES_MAX,
+        answers_bytes_max: int = KEPT_BYTES_MAX,
         on_failure: Callable[[str, BaseException], None] | None = None,
     ) -> None:
         self._machines = dict(machines)
@@ -182,15 +182,14 @@ class Machines:
     def _answers(self, machine: StateMachine, batch: Batch, at: Applied) -> list[bytes]:
         """Return the answers to all commands of a batch; the same on every node, whatever the machine does."""
         answers: list[bytes] = []
+        size = 0
         apply = machine.apply
         for command in batch.commands:
             try:
                 try:
-                    answers.append(_DONE + apply(command, at))
+                    answer = _DONE + apply(command, at)
                 except InvalidRequest as refusal:
-                    answers.append(_refused(refusal))
-            except KeyboardInterrupt:
-                raise
+                    answer = _refused(refusal)
             except MemoryError as error:
                 raise ZraftError(
                     f"entry {at.index} of the log: the machine {batch.machine!r} had not the memory for command "
@@ -198,8 +197,20 @@ class Machines:
                     "give it more, and start it again"
                 ) from error
             except BaseException as error:  # noqa: BLE001 - were one to pass, a single command would end node after node
-                answers.append(self._failed(batch.machine, error))
+                failures.let_interrupts_pass(error)
+                answer = self._failed(batch.machine, error)
+            if size + len(answer) > ANSWERS_BYTES_MAX:
+                answer = self._too_long(batch.machine, size + len(answer), "it was carried out, but ")
+            size += len(answer)
+            answers.append(answer)
         return answers
+
+    def _too_long(self, name: str, size: int, done: str = "") -> bytes:
+        """Return the answer in place of one that no reply could hold, and tell of it."""
+        error = failures.too_long(name, size)
+        if self._on_failure is not None:
+            self._on_failure(name, error)
+        return _INVALID + f"{done}{error}".encode(errors="backslashreplace")
 
     def _failed(self, name: str, error: BaseException) -> bytes:
         """Return the answer for a mistake in a machine, and tell of it."""
@@ -236,9 +247,8 @@ class Machines:
         """Ask a proactive machine what is to happen next; a machine that fails at that has no errand."""
         try:
             return failures.checked(self._proactive[name].errand(random))
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # noqa: BLE001 - the next leader would be asked the same
+            failures.let_interrupts_pass(error)
             self._failed(name, error)
             return None
 
@@ -249,13 +259,13 @@ class Machines:
             return _INVALID + f"no machine {machine!r} is mounted".encode()
         try:
             try:
-                return _DONE + target.query(query)
+                answer = _DONE + target.query(query)
             except InvalidRequest as refusal:
-                return _refused(refusal)
-        except KeyboardInterrupt:
-            raise
+                answer = _refused(refusal)
         except BaseException as error:  # noqa: BLE001 - the client would ask the next node the same, and end that too
+            failures.let_interrupts_pass(error)
             return self._failed(machine, error)
+        return answer if len(answer) <= ANSWERS_BYTES_MAX else self._too_long(machine, len(answer))
 
     def query_all(self, machine: str, queries: list[bytes]) -> Result:
         """Answer a `requests.Queries`, deferring what would not fit into one reply; the first is always answered."""

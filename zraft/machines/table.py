@@ -11,7 +11,7 @@ import msgspec
 
 from zraft.requests import SESSION_TTL_MS, SESSIONS_MAX
 
-ANSWERS_BYTES_MAX = 256 << 20
+KEPT_BYTES_MAX = 256 << 20
 """What all answers that are kept may hold; part of the state's definition, so it is the same on every node."""
 
 
@@ -37,7 +37,7 @@ class Table:
         What their answers may hold together; more evicts the ones used least recently, but never the one that answers.
     """
 
-    def __init__(self, answers_bytes_max: int = ANSWERS_BYTES_MAX) -> None:
+    def __init__(self, answers_bytes_max: int = KEPT_BYTES_MAX) -> None:
         self.ttl_ms = SESSION_TTL_MS
         """How long a session lives without an entry of its own; set by `limit`."""
         self.count_max = SESSIONS_MAX

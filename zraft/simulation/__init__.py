@@ -21,8 +21,9 @@ fault, a step of a client. What finds itself overtaken (a timer that was set ane
 go on, and scripts run while a loop stands still.
 
 *A disk* has two images, what is visible and what is durable. A write becomes visible and durable when its sync ends; what ends
-before that ends in the midst of it, at any operation. Bits that flip at rest, lost, misdirected and stale sectors are no
-kinds of faults here, since the log can answer them only by refusing to start, or not at all.
+before that ends in the midst of it, at any operation. Bits flip at rest, in what slots tell of: the log must refuse to start, or
+start and know what it lacks, and then stand for that (`Durable.found_less`). Lost, misdirected and stale sectors are no kinds of
+faults here, since the log can answer them only by refusing to start, or not at all.
 
 *A machine that sleeps* (`suspend`) stands still with disk and guard, while its clock runs on: that is what CLOCK_BOOTTIME does.
 

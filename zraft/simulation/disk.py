@@ -2,8 +2,8 @@
 
 Writes that were not synced are remembered in their order, names that were not synced as operations; `after_power_loss`
 draws what is left of them, `after_kill` is what a mere SIGKILL leaves. Around each operation that changes something lies a
-point at which everything may end (`end_at`), and each may fail. Bits that flip at rest, lost and misdirected writes
-are not here: the log cannot answer them yet beyond refusing to start.
+point at which everything may end (`end_at`), and each may fail. At rest, bits may flip (`rot`); lost and misdirected writes
+are not here.
 """
 
 import errno
@@ -13,7 +13,11 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Final
 
-SECTOR: Final = 512
+from zraft.simulation.dice import chance
+from zraft.simulation.remains import SECTOR, Changes, left, take_in
+
+ROTTING: Final = (".wal", ".snap")
+"""Ends of the names of files in which bits flip."""
 
 
 class Ended(BaseException):
@@ -28,8 +32,8 @@ class Inode:
     def __init__(self, content: bytes = b"", *, is_directory: bool = False) -> None:
         self.visible = bytearray(content)
         self.durable = bytearray(content)
-        self.unsynced: list[tuple[int, bytes | None]] = []
-        """Writes as (offset, data), and cuts or extensions as (size, None), that are not durable; oldest first."""
+        self.unsynced: Changes = []
+        """What is not durable."""
         self.is_directory = is_directory
 
     def copy(self) -> "Inode":
@@ -78,7 +82,7 @@ class DiskFile:
             inode.unsynced.clear()
             raise
         for change in inode.unsynced:
-            _take_in(inode.durable, *change)
+            take_in(inode.durable, *change)
         inode.unsynced.clear()
 
     def size(self) -> int:
@@ -220,6 +224,28 @@ class Disk:
         self.full = self.read_only = False
         self.short_by, self.end_at = 0, -1
 
+    def rot(self, random: Random, end: tuple[str, int]) -> str:
+        """Flip a bit of what was written to the log or a snapshot; return the name of the file.
+
+        `end` is where the log ends, the file and the offset: every other time the bit is one of those right before that.
+        """
+        path, size = end
+        if chance(random, 0.5):
+            at = size - 1 - random.randrange(min(size, SECTOR))
+        else:
+            path = random.choice([each for each in sorted(self._visible) if each.endswith(ROTTING)])
+            at = random.randrange(len(self._visible[path].visible) or 1)
+        inode = self._visible[path]
+        whole = range(len(inode.visible))
+        at = next((each for each in (*whole[at:], *whole[:at]) if inode.visible[each]), -1)
+        if at < 0:
+            return path  # There is nothing in it yet.
+        flipped = inode.visible[at] ^ 1 << random.randrange(8)
+        for content in (inode.visible, inode.durable):
+            if at < len(content):
+                content[at] = flipped
+        return path
+
     def after_kill(self) -> "Disk":
         """Return what is there when a process has died: all that is visible, and no durability that it had not."""
         twins: dict[int, Inode] = {}
@@ -249,7 +275,10 @@ class Disk:
             if "/" in path and path.rpartition("/")[0] not in names:
                 continue  # Its directory did not last.
             if id(inode) not in contents:
-                contents[id(inode)] = Inode(_left(inode, kind, random), is_directory=inode.is_directory)
+                contents[id(inode)] = Inode(
+                    left(inode.durable, len(inode.visible), inode.unsynced, kind, random),
+                    is_directory=inode.is_directory,
+                )
             disk._visible[path] = contents[id(inode)]
         disk._durable = dict(disk._visible)
         return disk
@@ -266,18 +295,8 @@ class Disk:
 
 
 def _write(inode: Inode, offset: int, data: bytes) -> None:
-    _take_in(inode.visible, offset, data)
+    take_in(inode.visible, offset, data)
     inode.unsynced.append((offset, data))
-
-
-def _take_in(content: bytearray, offset: int, data: bytes | None) -> None:
-    if data is None:
-        del content[offset:]
-        content.extend(bytes(offset - len(content)))
-        return
-    if offset > len(content):
-        content.extend(bytes(offset - len(content)))
-    content[offset : offset + len(data)] = data
 
 
 def _rename(names: dict[str, Inode], change: dict[str, Inode | None]) -> None:
@@ -286,43 +305,3 @@ def _rename(names: dict[str, Inode], change: dict[str, Inode | None]) -> None:
             names.pop(path, None)
         else:
             names[path] = inode
-
-
-def _left(inode: Inode, kind: str, random: Random) -> bytes:
-    """Return the content that lasts."""
-    content = bytearray(inode.durable)
-    changes = inode.unsynced
-    if kind in ("lose_all", "names_kept") or not changes:
-        return bytes(content)
-    if kind in ("keep_all", "keep_prefix"):
-        kept = len(changes) if kind == "keep_all" else random.randint(0, len(changes))
-        for change in changes[:kept]:
-            _take_in(content, *change)
-        return bytes(content)
-    if kind == "zeros":
-        return bytes(content[: len(inode.visible)].ljust(len(inode.visible), b"\0"))
-    sectors = [(offset, data) for change in changes for offset, data in _sectors(*change)]
-    if kind == "torn":
-        kept = random.randint(0, len(sectors) - 1) if sectors else 0
-        for sector in sectors[:kept]:
-            _take_in(content, *sector)
-        if sectors and sectors[kept][1] is not None:
-            offset, data = sectors[kept]
-            _take_in(content, offset, random.randbytes(len(data or b"")))
-        return bytes(content)
-    for sector in sectors:
-        if random.random() < 0.5:  # noqa: PLR2004 - each sector by itself
-            _take_in(content, *sector)
-    return bytes(content)
-
-
-def _sectors(offset: int, data: bytes | None) -> Iterable[tuple[int, bytes | None]]:
-    """Cut a write into what lies within one sector each."""
-    if data is None:
-        yield offset, None
-        return
-    at = 0
-    while at < len(data):
-        size = SECTOR - (offset + at) % SECTOR
-        yield offset + at, data[at : at + size]
-        at += size

@@ -130,6 +130,11 @@ class DiskThread:
         """Yield the bytes of a snapshot that is here."""
         return self._storage.pieces(snapshot)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is being done, and slots tell of all that is durable."""
+        return not self._under_way and not self._queue and self._storage.is_settled
+
     def _ask(self, job: Job) -> None:
         idle = not self._under_way and not self._queue
         self._queue.append(job)

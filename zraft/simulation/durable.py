@@ -40,6 +40,18 @@ class Durable:
         """The last entry that a snapshot stands for."""
         self._entries: list[Entry] = []
         """The log behind it."""
+        self._owed: dict[EntryId, Entry] = {}
+        """What the disk has lost, and the node has acknowledged: until it is back, it elects nobody who lacks any of it."""
+
+    @property
+    def last(self) -> EntryId:
+        """The last entry."""
+        return self._entries[-1].id if self._entries else self.base
+
+    @property
+    def promised_index(self) -> Index:
+        """Index of the last entry that the node keeps or stands for."""
+        return max(self.last_index, *(id.index for id in self._owed)) if self._owed else self.last_index
 
     @property
     def last_index(self) -> Index:
@@ -54,11 +66,12 @@ class Durable:
         return self._entries[position - 1].id if 0 < position <= len(self._entries) else None
 
     def holds(self, entry: Entry) -> bool:
-        """Whether this very entry is here, or a snapshot that stands for it."""
+        """Whether this very entry is here, or a snapshot that stands for it; or lost, and the node stands for it."""
         position = entry.index - self.base.index - 1
         if position < 0:
             return True
-        return position < len(self._entries) and self._entries[position] == entry
+        here = position < len(self._entries) and self._entries[position] == entry
+        return here or self._owed.get(entry.id) == entry
 
     def written(self, writes: Sequence[Write]) -> None:
         """Take in what has become durable."""
@@ -73,6 +86,8 @@ class Durable:
             if write.hard_state is not None:
                 self.hard_state = write.hard_state
                 self._vote(write.hard_state)
+        if self._owed and self.last >= max(self._owed):
+            self._owed.clear()
 
     def after(self, writes: Sequence[Write]) -> Image:
         """Return what is there if `writes` last too."""
@@ -80,6 +95,13 @@ class Durable:
         twin.found(Image(self.hard_state, self.base, self._entries))
         twin.written(writes)
         return Image(twin.hard_state, twin.base, twin._entries)
+
+    def found_less(self, image: Image) -> None:
+        """Take for the truth what a recovery found that knows of damage; what it lacks is owed."""
+        here = {entry.id for entry in image.entries}
+        if (image.entries[-1].id if image.entries else image.base) < self.last:
+            self._owed |= {each.id: each for each in self._entries if each.id not in here}
+        self.found(image)
 
     def found(self, image: Image) -> None:
         """Take what a recovery found for the truth from now on."""

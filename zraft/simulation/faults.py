@@ -91,6 +91,7 @@ class Nemesis:
             "slow_link": self._slow_link,
             "transfer": self._transfer,
             "wipe": self.operator.wipe,
+            "bit_rot": self.operator.rot,
             "clock_rate": self._change_rate,
             "wall_jump": self._jump,
             "kill_all": lambda: self._end_all("kill"),

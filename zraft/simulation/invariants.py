@@ -143,6 +143,20 @@ class Witness:
         if vote.voted_for is not None and durable.votes.get(vote.term, vote.voted_for) != vote.voted_for:
             raise Violation("I8", f"{node} finds a vote for {vote}; it had voted for {durable.votes[vote.term]}")
 
+    def recovered_less(self, node: NodeId, durable: Durable, found: Image, acknowledged: EntryId) -> None:
+        """Check what a node found that knows of damage: no more than was written, and that it knows what it has promised."""
+        self.checked["I17"] += 1
+        last = found.entries[-1].id if found.entries else found.base
+        if found.hard_state != durable.hard_state or max(last, acknowledged) != durable.last:
+            raise Violation(
+                "I17",
+                f"{node} finds {found.hard_state}, entries up to {last}, and that it has acknowledged {acknowledged}; durable "
+                f"were {durable.hard_state} and entries up to {durable.last}",
+            )
+        strange = [entry for entry in found.entries if self._entries[entry.id][1] != entry]
+        if strange:
+            raise Violation("I17", f"{node} finds {strange[0]}; written was {self._entries[strange[0].id][1]}")
+
     def requested(self, process: "Process", client: bytes, request: object, id: int) -> None:
         """Take note of a request, and of how much is committed when it arrives."""
         waiting = process.asked.setdefault((client, id), [])
@@ -294,8 +308,8 @@ class Witness:
         known, index = process.matches.get(peer), progress.match_index
         durable = self.durables.get((peer, disk_id))
         process.matches[peer] = progress, index
-        if index and (durable is None or durable.last_index < index):
-            held = durable and durable.last_index
+        if index and (durable is None or durable.promised_index < index):
+            held = durable and durable.promised_index
             raise Violation("I9", f"{process.id} believes that {peer} holds {index}; its disk holds {held}")
         if known is not None and known[0] is progress and index < known[1]:
             raise Violation("I9", f"{process.id} believed that {peer} holds {known[1]}, and now {index}")

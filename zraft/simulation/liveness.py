@@ -86,7 +86,7 @@ class Liveness:
             return None
         known = [process.raft.memberships.current for process in running]
         halves = [voters for each in known for voters in (each.voters, each.outgoing) if voters]
-        whole = [id for id in cluster.ids if id != cluster.nemesis.operator.wiped]
+        whole = [id for id in cluster.ids if id != cluster.nemesis.operator.ailing]
         chosen: list[NodeId] = []
         for id in self._random.sample(whole, len(whole)):
             if all(len({*voters} & {*chosen}) > len(voters) // 2 for voters in halves):
@@ -200,13 +200,13 @@ class Liveness:
 
     def _settled(self) -> bool:
         members, upto = self._members(), len(self._cluster.committed)
-        if not members or self._cluster.nemesis.operator.wiped is not None:
+        if not members or self._cluster.nemesis.operator.ailing is not None:
             return False
         return all(process.raft.log.last_applied == process.raft.log.last_index == upto for process in members)
 
     def _differences(self) -> str:
         standing = [f"{process.id} {process.look()}" for process in self._cluster.running()]
-        lost = self._cluster.nemesis.operator.wiped
+        lost = self._cluster.nemesis.operator.ailing
         return f"{len(self._cluster.committed)} are committed; {'; '.join(standing)}; without data: {lost}"
 
     def _compare(self) -> None:

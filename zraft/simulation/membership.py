@@ -23,15 +23,15 @@ class Operator:
 
     Attributes
     ----------
-    wiped : str or None
-        The node that has lost its data and is not a voter again yet. While there is one, no other voter is taken away:
-        one more could be one too many, for ever.
+    ailing : str or None
+        The node that has lost data, and is not a voter again yet, or has not got it back. While there is one, no other voter
+        is taken away: one more could be one too many, for ever.
     """
 
     def __init__(self, cluster: "Simulation", random: Random) -> None:
         self._cluster = cluster
         self._random = random
-        self.wiped: NodeId | None = None
+        self.ailing: NodeId | None = None
 
     def change(self, kind: str) -> bool:
         """Ask everybody who believes to lead for a change of that kind; whether there was anybody to ask."""
@@ -44,52 +44,69 @@ class Operator:
         return asked
 
     def wipe(self) -> bool:
-        """Have a node lose its data, if all the others know which data directories count; see the essay in `zraft.raft`."""
+        """Have a node lose its data."""
+        victim = self._expendable()
+        if victim is None:
+            return False
+        self._cluster.nodes[victim].wipe()
+        self._begin_to_tend(victim)
+        return True
+
+    def rot(self) -> bool:
+        """Have a bit flip on the disk of a node while it is down."""
+        victim = self._expendable()
+        if victim is None or not self._cluster.nodes[victim].rot():
+            return False
+        self._begin_to_tend(victim)
+        return True
+
+    def _expendable(self) -> NodeId | None:
+        """Return a node that may lose its data: all the others know which directories count; see the essay in `zraft.raft`."""
         nodes = self._cluster.nodes
         processes = [node.process for node in nodes.values() if node.process is not None]
-        if self.wiped is not None or len(processes) < len(nodes):
-            return False
+        if self.ailing is not None or len(processes) < len(nodes):
+            return None
         voters: set[NodeId] = set()
         for process in processes:
             current = process.raft.memberships.current
             if current.voters and not self._is_safe(current):
-                return False
+                return None
             voters |= {*current.voters}
         if not voters:
-            return False
-        wiped = self._random.choice(sorted(voters))
+            return None
+        victim = self._random.choice(sorted(voters))
         priorities = dict(zip(self._cluster.ids, self._cluster.plan.priorities, strict=True))
         known = [process.raft.memberships.current.voters for process in processes]
-        if any(wiped in each and not any(priorities[other] for other in each if other != wiped) for each in known):
-            return False  # The others may not lead, and no leader gives up the only voter that may: it must be kept.
-        self.wiped = wiped
-        nodes[wiped].wipe()
+        if any(victim in each and not any(priorities[other] for other in each if other != victim) for each in known):
+            return None  # The others may not lead, and no leader gives up the only voter that may: it must be kept.
+        return victim
+
+    def _begin_to_tend(self, victim: NodeId) -> None:
+        self.ailing = victim
         self._cluster.timeline.after(self._cluster.plan.election_upper_ms, self._tend)
-        return True
 
     def _is_safe(self, current: Membership) -> bool:
-        own = {node: self._cluster.nodes[node].durable for node in current.voters}
-        known = all(disk is not None and current.disk_ids.get(node) == disk.disk_id for node, disk in own.items())
+        known = all(self._cluster.nodes[node].is_registered_in(current) for node in current.voters)
         return len(current.voters) > 2 and not current.outgoing and known  # noqa: PLR2004 - two of three are left
 
     def _tend(self) -> object:
         """Take the node up anew, until it is a voter again or no member any more."""
-        wiped = self.wiped
-        if wiped is None:
+        ailing = self.ailing
+        if ailing is None:
             return STALE
-        durable = self._cluster.nodes[wiped].durable
+        node = self._cluster.nodes[ailing]
         for process in self._cluster.leaders():
             current = process.raft.memberships.current
             settled = not process.raft.memberships.open_change(process.raft.log.commit_index)
-            member = wiped in current.voters or wiped in current.learners
-            back = durable is not None and current.disk_ids.get(wiped) == durable.disk_id and wiped in current.voters
+            member = ailing in current.voters or ailing in current.learners
+            back = node.has_all and node.is_registered_in(current) and ailing in current.voters
             if process.raft.is_established and settled and (back or not member):
-                self.wiped = None
+                self.ailing = None
                 return None
-            if isinstance(process.raft.role, Leader) and wiped in process.raft.role.roster.lost:
-                process.command(self._asking(process, Change(renew=(wiped,)), ""))
-            elif wiped in current.learners and wiped in current.manual:
-                process.command(self._asking(process, Change(promote=(wiped,)), ""))
+            if isinstance(process.raft.role, Leader) and ailing in process.raft.role.roster.lost:
+                process.command(self._asking(process, Change(renew=(ailing,)), ""))
+            elif ailing in current.learners and ailing in current.manual:
+                process.command(self._asking(process, Change(promote=(ailing,)), ""))
         self._cluster.timeline.after(self._cluster.plan.election_upper_ms, self._tend)
         return None
 
@@ -112,7 +129,7 @@ class Operator:
         members = [*current.voters, *current.learners]
         strangers = [id for id in self._cluster.ids if id not in members]
         manual = random.random() < 0.4  # noqa: PLR2004 - some stay learners
-        if self.wiped is not None:
+        if self.ailing is not None:
             return None
         change = None
         match kind:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from zraft.errors import StorageError
 from zraft.raft.ready import Write
-from zraft.raft.types import NodeId
+from zraft.raft.types import Membership, NodeId
 from zraft.simulation.clocks import MachineClock
 from zraft.simulation.dice import log_uniform
 from zraft.simulation.disk import Disk, Ended
@@ -47,6 +47,8 @@ class SimulatedNode:
         self.boots = 0
         self.doomed = ""
         self.held_down = False
+        self.rotten = ""
+        """The file in which a bit has flipped, until a process has started over it, or none could."""
         self._writing: list[Write] = []
         """What the last process was writing when it ended."""
         self._starting = False
@@ -82,11 +84,15 @@ class SimulatedNode:
             self._restart()
             return None
         except StorageError as error:
-            if not isinstance(error.__cause__, OSError):
+            if isinstance(error.__cause__, OSError):
+                self._restart()
+            elif self.rotten:
+                self.cluster.hits["bit_rot_refused"] += 1
+                self.wipe()
+            else:
                 raise Violation("I17", f"{self.id} can't start: {error}") from error
-            self._restart()
             return None
-        self.process = process
+        self.process, self.rotten = process, ""
         self.cluster.network.absent.discard(self.id)
         process.replica.turn()
         self.cluster.witness.turned(process)
@@ -131,8 +137,13 @@ class SimulatedNode:
                 raise Violation("I17", f"{self.id} finds the disk {storage.disk_id}, and had {self.durable.disk_id}")
             self.durable = witness.durables[self.id, storage.disk_id] = Durable(storage.disk_id)
         image = Image(found.hard_state, found.base, found.entries)
-        witness.recovered(self.id, self.durable, image, self._writing)
-        self.durable.found(image)
+        if self.rotten and found.damage:
+            self.cluster.hits["bit_rot_lost"] += 1
+            witness.recovered_less(self.id, self.durable, image, found.acknowledged)
+            self.durable.found_less(image)
+        else:
+            witness.recovered(self.id, self.durable, image, self._writing)
+            self.durable.found(image)
         self._writing = []
 
     # -- ends ----------------------------------------------------------------------------------------------------------
@@ -174,7 +185,30 @@ class SimulatedNode:
         if self.process is not None:
             self._end()
         self.disk, self.durable, self._writing = Disk(self.id, self.cluster.hits), None, []
+        self.rotten = ""
         self._restart()
+
+    def rot(self) -> bool:
+        """End as by SIGKILL, and have a bit flip on the disk. False when nothing runs, or not all is told of by slots.
+
+        What happens to a write in its first 50 ms looks as if it had been torn: nobody promises to notice that.
+        """
+        if self.process is None or not self.process.disk_thread.is_settled:
+            return False
+        end = self.process.storage.end
+        self.kill()
+        self.rotten = self.disk.rot(self.random, end)
+        self.cluster.note(f"{self.id} rots: {self.rotten}")
+        return True
+
+    @property
+    def has_all(self) -> bool:
+        """Whether it runs, and lacks nothing that it has acknowledged."""
+        return self.process is not None and not self.process.raft.lacks_entries
+
+    def is_registered_in(self, membership: Membership) -> bool:
+        """Whether a membership knows the data directory that it has."""
+        return self.durable is not None and membership.disk_ids.get(self.id) == self.durable.disk_id
 
     def _end(self) -> None:
         process, self.process = self.process, None

@@ -63,6 +63,7 @@ DISK_FAULTS: Final = {
     "read_error": "a read fails while a node recovers",
     "full": "the disk is full for a while: nothing can grow",
     "read_only": "the file system is read-only for a while",
+    "bit_rot": "a bit flips on the disk of a node that is down",
     "stall": "a sync does not return for a while",
     "slow_disk": "each sync takes up to a second for a while",
 }
@@ -240,7 +241,9 @@ def _faults(dice: Dice, allowed: list[str], upper_ms: float) -> dict[str, float]
         elif kind in CLIENT_FAULTS:
             rate = log_uniform(random, 0.002, 0.3 if kind == "client_gives_up" else 0.05)
         else:
-            often = 3 if kind in COMMAND_FAULTS or kind == "wipe" else 1  # Many of them find that they cannot be now.
+            often = (
+                3 if kind in (*COMMAND_FAULTS, "wipe", "bit_rot") else 1
+            )  # Many of them find that they cannot be now.
             rate = upper_ms * calm * log_uniform(random, 5, 50) / often
         if drawn and kind in allowed:
             found[kind] = rate

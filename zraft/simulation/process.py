@@ -141,7 +141,7 @@ class Process:
         )
         return Replica(
             settings,
-            start_from(storage, self.machines.restore, _damaged),
+            start_from(storage, self.machines.restore, self._told_of_damage),
             Membership(voters if id in voters else ()),
             world=World(
                 self.clock,
@@ -158,6 +158,10 @@ class Process:
             snapshot_bytes=plan.snapshot_bytes,
             log=lambda level, line: self.lines.append((cluster.timeline.now, f"{level} {line}")),
         )
+
+    def _told_of_damage(self, line: str) -> None:
+        if not self.node.rotten:
+            raise Violation("I17", line)
 
     # -- what the replica asks of its host ---------------------------------------------------------------------------------
 
@@ -322,10 +326,6 @@ def _hooks(node: NodeId) -> HookSettings:
         config_path="",
         endpoints={},
     )
-
-
-def _damaged(line: str) -> None:
-    raise Violation("I17", line)
 
 
 def _machine_failed(name: str, error: BaseException) -> None:

@@ -147,6 +147,11 @@ class Storage:
             self._begins_after(next(each.begins_after for each in reversed(writes) if each.begins_after is not None))
 
     @property
+    def end(self) -> tuple[str, int]:
+        """The name of the segment in use, and how many bytes of it are written."""
+        return segment_name(self._serial), self._end
+
+    @property
     def is_settled(self) -> bool:
         """Whether a slot tells of all that is durable."""
         return self._tally.is_settled

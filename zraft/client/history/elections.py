@@ -1,11 +1,12 @@
 """What is known of elections: the ballots in the log, and what the nodes themselves have recorded of their candidacies.
 
 The log knows each election that was won by a leader who could commit; it is the same everywhere and is never lost. Who stood and
-lost, and who won and could commit nothing, is in that node's own event file alone. What is made of both depends on what was
+lost, and who won and could commit nothing, is in that node's own event file; that it stood, in those of who voted. What is made of both depends on what was
 found, and neither on who was asked nor on the order of the answers.
 """
 
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
@@ -25,7 +26,7 @@ class Candidacy(msgspec.Struct, frozen=True):
     outcome: str
     """won; timeout (no majority answered in time), refused, another_leads or higher_term; unknown when it never told."""
     votes_for: tuple[NodeId, ...] = ()
-    """Who had said yes when it ended."""
+    """Who had said yes when it ended; if that is unknown, as voters tell."""
     votes_against: tuple[NodeId, ...] = ()
     expected: tuple[NodeId, ...] = ()
     """Everybody who had a vote."""
@@ -54,6 +55,15 @@ class _Requested(msgspec.Struct):
     transfer: bool = False
 
 
+class _Voice(msgspec.Struct):
+    """What a voter has answered."""
+
+    what: Literal["granted", "refused"]
+    term: Term
+    pre: bool
+    candidate: NodeId
+
+
 class _Ended(msgspec.Struct):
     term: Term
     outcome: str
@@ -67,12 +77,18 @@ class _Ended(msgspec.Struct):
 def merged_elections(won: Iterable[commands.Election], events: Iterable[Event]) -> list[Election]:
     """Return the elections of all terms of which anything is known, oldest first."""
     terms: dict[Term, dict[NodeId, Candidacy]] = {}
+    voices: list[tuple[_Voice, Event]] = []
     for event in events:
-        found = _candidacy(event)
-        if found is not None:
+        found = _told(event)
+        if isinstance(found, _Voice):
+            voices.append((found, event))
+        elif found is not None:
             term, candidacy = found
             known = terms.setdefault(term, {})
             known[event.node] = max(known.get(event.node, candidacy), candidacy, key=_weight)
+    for voice, event in voices:
+        known = terms.setdefault(voice.term, {})
+        known[voice.candidate] = _heard(known.get(voice.candidate), voice, event)
     for election in won:
         ballot = election.ballot
         told = (
@@ -97,7 +113,17 @@ def _weight(candidacy: Candidacy) -> tuple[bool, int, bytes]:
     return candidacy.outcome != UNKNOWN, candidacy.wall_ms, msgspec.json.encode(candidacy)
 
 
-def _candidacy(event: Event) -> tuple[Term, Candidacy] | None:
+def _heard(known: Candidacy | None, voice: _Voice, event: Event) -> Candidacy:
+    """Return what is known of a candidacy once a voter's word is added; it adds nothing to how the candidate itself says it ended."""
+    known = known or Candidacy(voice.candidate, UNKNOWN, wall_ms=event.wall_ms)
+    if known.outcome != UNKNOWN:
+        return known
+    side = "votes_for" if voice.what == "granted" else "votes_against"
+    votes = tuple(sorted({*getattr(known, side), event.node}))
+    return msgspec.structs.replace(known, wall_ms=min(known.wall_ms, event.wall_ms), **{side: votes})
+
+
+def _told(event: Event) -> tuple[Term, Candidacy] | _Voice | None:
     try:
         if event.kind == "candidacy":
             ended = msgspec.convert(event.data, _Ended)
@@ -108,6 +134,9 @@ def _candidacy(event: Event) -> tuple[Term, Candidacy] | None:
             cause = Cause.TRANSFER if began.transfer else Cause.TIMEOUT
             if not began.pre:
                 return began.term, Candidacy(event.node, UNKNOWN, cause=cause, wall_ms=event.wall_ms)
+        elif event.kind == "vote":
+            voice = msgspec.convert(event.data, _Voice)
+            return None if voice.pre else voice
     except msgspec.ValidationError:
         return None  # Told by another version of zraft.
     return None
