@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fake_cluster import FakeCluster
@@ -77,9 +80,14 @@ def test_it_makes_a_client_of_its_own_and_closes_it(cluster: FakeCluster, connec
 def test_what_cannot_be_stored_is_refused(cluster: FakeCluster, connect: Connect) -> None:
     cluster.start()
     data = DistDict(connect())
-    for value in (object(), 1 << 64):
+    odd = ({1, 2}, frozenset(), datetime.now(UTC), Decimal(1), UUID(int=1), {Decimal(1): 0}, [[{"deep": ({1},)}]])
+    for value in (object(), 1 << 64, *odd):
         with pytest.raises(InvalidRequest, match="msgpack cannot hold"):
             data["a"] = value
+        with pytest.raises(InvalidRequest, match="msgpack cannot hold"):
+            data.compare_and_set("a", value, 1)
+    data["a"] = [(1, bytearray(b"b"), memoryview(b"c")), {None: True, 1.5: "text", b"k": ()}]
+    assert data["a"] == [[1, b"b", b"c"], {None: True, 1.5: "text", b"k": []}]
     with pytest.raises(TypeError, match="str, not int"):
         data[7]  # type: ignore[index]
     with pytest.raises(InvalidRequest, match="empty"):

@@ -55,6 +55,12 @@ def shell(cluster: FakeCluster) -> Shell:
     return Shell(cluster)
 
 
+def test_who_is_no_member_is_not_removed_nor_those_named_beside_him(shell: Shell) -> None:
+    shell.run("remove n1 n9 n2 n3", code=2)
+    assert "n9, n3: no such member; there are n1, n2, n4, n5" in shell.said
+    assert shell.asked == [MembersRequest(0)]
+
+
 def test_list_shows_who_takes_part(shell: Shell) -> None:
     assert shell.run("list").splitlines() == [
         "NODE  ROLE     LEADER  LOG  ANSWERS  PEER               NOTE",
@@ -105,7 +111,8 @@ def test_each_command_asks_for_what_it_says_and_shows_what_came_of_it(
     shell: Shell, line: str, wish: MembershipChange
 ) -> None:
     assert shell.run(line).startswith("NODE  ROLE")
-    assert shell.asked == [wish]
+    looks = [MembersRequest(0)] if wish.remove else []  # Whether they are members at all.
+    assert shell.asked == [*looks, wish]
     assert json.loads(shell.run(f"{line} --json"))["leader"] == "n1"
 
 

@@ -112,6 +112,17 @@ def test_each_change_is_a_line_as_it_happens_until_somebody_ends_it(start, watch
         node.close()
 
 
+def test_that_nobody_answers_is_said_once_and_again_when_all_have_gone(start, watch, cluster_file):
+    each = watch()
+    says = f"zraft: no node of watched answers ({cluster_file}); watching until one does; see zraft cluster status\n"
+    assert each.process.complaint() == says
+    node = start("n1")
+    each.prints("n1 leads term 3")
+    node.close()
+    assert each.process.complaint() == says
+    assert each.process.end() == (130, "")
+
+
 def test_the_command_runs_for_the_current_leader_and_for_each_next_one(start, watch, cluster_file):
     nodes = {name: start(name) for name in ("n1", "n2")}
     each = watch(NOTE, "a word", "--flag")

@@ -63,9 +63,9 @@ class Conversation:
         """Every request id whose answer still counts."""
         self._next_id = 1
 
-    def know(self, nodes: list[NodeId]) -> None:
-        """Take the nodes of the cluster; before that nothing can be sent."""
-        self.route = Route(nodes, self._patience_s)
+    def know(self, nodes: list[NodeId], cluster: str = "") -> None:
+        """Take the nodes of the cluster, and what to call it; before that nothing can be sent."""
+        self.route = Route(nodes, self._patience_s, cluster)
 
     # What to send
 

@@ -16,6 +16,7 @@ from zraft.machines.kv.commands import KEY_BYTES_MOST, KeyValue, printable
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
+_SCALARS = (bool, int, float, str, bytes, bytearray, memoryview)
 
 
 class _Missing:
@@ -35,7 +36,10 @@ class DistDict(MutableMapping[str, Any]):
     Each operation on one key is linearizable and one step: also `setdefault`, `pop`, `popitem` and `compare_and_set`, so
     of all who call one of these at once, one succeeds and the others see that. `update` and `clear` are a step per key:
     others may come between. Values are copies: changing a list that was read changes nothing in the cluster until it is
-    assigned again. What comes back is what msgpack makes of it: a tuple becomes a list.
+    assigned again. What comes back is what msgpack makes of it: a tuple becomes a list, a bytearray bytes. What it has no type
+    for, as a set, a date or an object, is refused.
+
+    A key that is no text is a TypeError, also where a dict would find nothing: 7 and "7" are easily confused.
 
     Every operation raises what the calls of `Client.kv` raise. `OutcomeUnknown` says of `pop` and `popitem` that the key may be
     gone, and its value with it.
@@ -288,9 +292,27 @@ def _open(where: Config | str | Path | Iterable[str], timeout_s: float) -> Clien
 
 def _encoded(value: Any) -> bytes:
     try:
-        return _encode(value)
+        data = _encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise InvalidRequest(f"msgpack cannot hold this value: {error}") from error
+    _check_types(value)
+    return data
+
+
+def _check_types(value: Any) -> None:
+    """Refuse what would come back as something else: a set as a list in the order of the day, a Decimal as text."""
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            left += each.keys()
+            left += each.values()
+        elif isinstance(each, list | tuple):
+            left += each
+        elif each is not None and not isinstance(each, _SCALARS):
+            raise InvalidRequest(
+                f"msgpack cannot hold this value: it has no type for {type(each).__name__}; make it a list, dict, text or number"
+            )
 
 
 def _value(entry: KeyValue) -> Any:

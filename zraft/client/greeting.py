@@ -20,11 +20,14 @@ class Topology(msgspec.Struct, frozen=True):
     limits: Limits
     alone: bool = False
     """No other nodes are to be asked, though there are some."""
+    name: str = ""
+    """The cluster's, and where that is configured, for people; empty when only endpoints are known."""
 
     @classmethod
     def of(cls, config: Config) -> "Topology":
         """Return what the configuration says."""
-        return cls(config.cluster_id, {node.id: node.client for node in config.nodes}, config.limits)
+        endpoints = {node.id: node.client for node in config.nodes}
+        return cls(config.cluster_id, endpoints, config.limits, name=f"{config.cluster.name} ({config.path})")
 
     @classmethod
     def of_one(cls, config: Config, node: NodeId) -> "Topology":
@@ -32,7 +35,7 @@ class Topology(msgspec.Struct, frozen=True):
         everybody = cls.of(config)
         if node not in everybody.endpoints:
             raise ConfigError(f"{node}: no such node; there are {', '.join(everybody.endpoints)}")
-        return cls(everybody.cluster_id, {node: everybody.endpoints[node]}, everybody.limits, alone=True)
+        return msgspec.structs.replace(everybody, endpoints={node: everybody.endpoints[node]}, alone=True)
 
 
 class _Hello(msgspec.Struct, frozen=True):

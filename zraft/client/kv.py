@@ -179,7 +179,7 @@ def _bytes(key: str | bytes) -> bytes:
             # A key that is not text, listed and shown as text, comes back as the bytes that it was.
             return key.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError as error:
-            raise InvalidRequest(f"a key that UTF-8 cannot hold: {error}; give it as bytes") from error
+            raise InvalidRequest(f"a key that UTF-8 cannot hold: {error}; client.kv takes it as bytes") from error
     if isinstance(key, bytes):
         return key
     raise InvalidRequest(f"a key is str or bytes, not {type(key).__name__}")

@@ -15,7 +15,7 @@ def unavailable(route: Route) -> Unavailable:
     advice = (
         "is the cluster running? zraft cluster up" if route.cut_off else "is a majority of the nodes up? zraft status"
     )
-    return Unavailable(f"no node served it in time ({route.reasons()}); nothing happened; {advice}")
+    return Unavailable(f"no node{route.whose} served it in time ({route.reasons()}); nothing happened; {advice}")
 
 
 def unknown(route: Route) -> OutcomeUnknown:

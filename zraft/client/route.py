@@ -16,10 +16,14 @@ class Route:
         All of them.
     suspicion_s
         How long a node that stayed silent is passed over though others name it the leader: they may not know yet.
+    cluster
+        What to call the cluster, for people.
     """
 
-    def __init__(self, nodes: Iterable[NodeId], suspicion_s: float) -> None:
+    def __init__(self, nodes: Iterable[NodeId], suspicion_s: float, cluster: str = "") -> None:
         self._nodes = list(nodes)
+        self.whose = f" of {cluster}" if cluster else ""
+        """Follows the word node."""
         self._suspicion_s = suspicion_s
         self.leader: NodeId | None = None
         """Who leads, by the last word that was heard."""

@@ -303,7 +303,7 @@ class Wire:
         self._topology = topology
         self._codec = Codec(topology.cluster_id, self._source, self._boot_id)
         self._use(links)
-        self._conversation.know(list(topology.endpoints))
+        self._conversation.know(list(topology.endpoints), topology.name)
         self._on_known(topology)
 
     def _connect(self, endpoints: dict[str, str]) -> dict[str, _Link]:

@@ -65,6 +65,8 @@ class Leadership:
         self._told_term = 0
         self.poller = zmq.Poller()
         """Its sockets; others may be registered too."""
+        self.heard_at = now_ms
+        """When anybody has told anything last; at first, when this began."""
         for node in config.nodes:
             self._watch(node, now_ms)
 
@@ -81,8 +83,10 @@ class Leadership:
         """Read the sockets that are ready, ask what is to be asked; return the leader if it is a newer one than before."""
         for socket in ready:
             if socket in self._owners:
-                for term, leader in self._owners[socket].take(socket, now_ms):
+                owner = self._owners[socket]
+                for term, leader in owner.take(socket, now_ms):
                     self._newest = max(self._newest, (term, leader), key=lambda known: known[0])
+                self.heard_at = max(self.heard_at, owner.heard_at)
         for node in list(self._nodes):
             self._meet(node.members, now_ms)
         for node in self._nodes:
@@ -123,6 +127,8 @@ class _Informant:
         """Who takes part, by its last word."""
         self.silent_at = now_ms + SILENT_MS
         """When it is asked unless something comes from it."""
+        self.heard_at = now_ms
+        """When something came from it last."""
         self._node = node.id
         self._codec = codec
         self._is_to_be_asked = False
@@ -146,7 +152,7 @@ class _Informant:
             self._is_to_be_asked = True
             return []
         if found:
-            self.has_told, self.silent_at = True, now_ms + SILENT_MS
+            self.has_told, self.heard_at, self.silent_at = True, now_ms, now_ms + SILENT_MS
         return [(term, leader) for term, leader in found if leader is not None]
 
     def ask(self, now_ms: float) -> None:

@@ -13,10 +13,12 @@ import zmq
 from zraft.config import Config
 from zraft.errors import ConfigError
 from zraft.monitor.command import Command, how_it_ended
-from zraft.monitor.leadership import Leader, Leadership
+from zraft.monitor.leadership import SILENT_MS, Leader, Leadership
 from zraft.monitor.reaction import Reaction
 from zraft.stopsignals import StopSignals
 
+DEAF_MS = 2 * SILENT_MS
+"""Nobody has told anything for so long, though all were asked in the midst of it."""
 GRACE_MS = 5_000
 """Between SIGTERM and SIGKILL for a command that runs when the watch ends."""
 
@@ -35,7 +37,7 @@ def watch(
     arguments
         A command to run for each of them, one run at a time: see `reaction`.
     complain
-        Called with a line for each run that failed.
+        Called with a line for each run that failed, and when no node answers any more, or yet.
 
     Raises
     ------
@@ -47,10 +49,14 @@ def watch(
     signals = StopSignals()
     signals.heed(() if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,))
     leadership = Leadership(config, _now_ms())
+    nobody = (
+        f"no node of {config.cluster.name} answers ({config.path}); watching until one does; see zraft cluster status"
+    )
+    listener = _Listener(leadership, lambda: complain(nobody))
     follower = _Follower(arguments, leadership.poller, complain)
     leadership.poller.register(signals.fileno(), zmq.POLLIN)
     try:
-        _run(leadership, follower, signals, show)
+        _run(leadership, listener, follower, signals, show)
         follower.end(signals)
     finally:
         follower.kill()
@@ -58,16 +64,40 @@ def watch(
     return 128 + signal.SIGINT if signal.SIGINT in signals.numbers else 0
 
 
-def _run(leadership: Leadership, follower: "_Follower", signals: StopSignals, show: Callable[[Leader], None]) -> None:
+def _run(
+    leadership: Leadership,
+    listener: "_Listener",
+    follower: "_Follower",
+    signals: StopSignals,
+    show: Callable[[Leader], None],
+) -> None:
     while not signals.numbers:
         due = min(leadership.deadline(_now_ms()), follower.due_ms)
         ready = [source for source, _ in leadership.poller.poll(max(0, math.ceil(due - _now_ms())))]
         signals.take()
         leader = leadership.take(ready, _now_ms())
+        listener.turn(_now_ms())
         if leader is not None:
             show(leader)
             follower.changed(leader)
         follower.turn(ready)
+
+
+class _Listener:
+    """Says once that nobody answers, and again only when somebody has meanwhile."""
+
+    def __init__(self, leadership: Leadership, say: Callable[[], None]) -> None:
+        self._leadership = leadership
+        self._say = say
+        self._said_at = -math.inf
+        """What was heard last when it was said."""
+
+    def turn(self, now_ms: float) -> None:
+        """Say it if it is so."""
+        heard_at = self._leadership.heard_at
+        if heard_at > self._said_at and now_ms - heard_at >= DEAF_MS:
+            self._said_at = heard_at
+            self._say()
 
 
 class _Follower:

@@ -1,5 +1,6 @@
 """Which record a command means: by its words, ``partition get orders 0``, or by flags with the names of the fields."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from zraft.errors import ConfigError
 from zraft.machines.catalog.commands import BrokerKey, PartitionKey, ProducerKey, TopicKey
 
+_UUID = re.compile(r"[0-9a-fA-F-]{32,36}")
 BrokerWord = Annotated[str | None, typer.Argument(metavar="[BROKER]", help="A broker_id or uuid.", show_default=False)]
 BrokerId = Annotated[int | None, typer.Option("--broker-id", metavar="ID", help="Instead of BROKER.")]
 TopicWord = Annotated[str | None, typer.Argument(metavar="[TOPIC]", help="A name or uuid.", show_default=False)]
@@ -70,6 +72,8 @@ def _pair_or_uuid(
 ) -> tuple[str, str] | str | None:
     """Return the one key that is given, be it in words or flags; None unless there is exactly one."""
     owner, number = flags
+    if len(words) == 1 and not _UUID.fullmatch(words[0]):
+        return None  # The other half of a pair was forgotten.
     given = [*words, *(flag for flag in (owner, number, uuid) if flag is not None)]
     if uuid is not None or len(words) == 1:
         return str(given[0]) if len(given) == 1 else None

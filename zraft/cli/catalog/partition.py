@@ -14,7 +14,7 @@ from zraft.machines.catalog.records import Partition
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
-Replicas = Annotated[str | None, typer.Option(metavar="IDS", help="broker_ids, like 1,2,3.")]
+Replicas = Annotated[str | None, typer.Option(metavar="IDS", help="broker_ids, like 1,2,3; known or not yet.")]
 Isr = Annotated[str | None, typer.Option(metavar="IDS", help="The replicas in sync.")]
 Removing = Annotated[str | None, typer.Option("--removing-replicas", metavar="IDS", help="Those on their way out.")]
 Adding = Annotated[str | None, typer.Option("--adding-replicas", metavar="IDS", help="Those on their way in.")]
