@@ -147,5 +147,5 @@ def test_what_cannot_be_known_is_asked_for(shell: Shell) -> None:
 )
 def test_the_exit_code_says_how_it_ended(shell: Shell, outcome: Outcome, code: int) -> None:
     shell.answer = Reply(0, outcome, None, None, "of the 2 voters that it would leave")
-    assert shell.run("remove n2 --timeout 0.3", code=code) == ""
+    assert shell.run("promote n4 --timeout 0.3", code=code) == ""
     assert "of the 2 voters that it would leave" in shell.said
