@@ -18,6 +18,7 @@ from zraft.raft.handover import Handover
 from zraft.raft.leader import Leader
 from zraft.raft.log import Log
 from zraft.raft.ready import ReadReady, Ready
+from zraft.raft.types import EntryId
 from zraft.raft.voter import Voter
 from zraft.replica import Replica
 from zraft.requests import Reply
@@ -25,6 +26,7 @@ from zraft.simulation.disk import DiskFile
 from zraft.simulation.plan import draw
 from zraft.simulation.run import run
 from zraft.simulation.seams import Links
+from zraft.storage.recovery import Found
 
 EVENTS = 4_000
 SEEDS_MAX = 12
@@ -168,3 +170,17 @@ def test_a_request_answered_twice(monkeypatch: Patch) -> None:
 
     monkeypatch.setattr(Links, "reply", twice)
     found("I20")
+
+
+ROT = {"faults": {"bit_rot": 300.0, "kill": 5_000.0}, "clients": 3, "client_think_ms": 400.0}
+"""Disks rot, and have the time to tell in slots how far they are."""
+
+
+def test_a_damaged_end_of_the_log_that_is_taken_for_a_write_cut_off(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(Found, "is_short", property(lambda self: False))
+    found("I17", **ROT)
+
+
+def test_lost_entries_that_nobody_stands_for(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(Found, "acknowledged", property(lambda self: EntryId(0, 0)))
+    found("I17", **ROT)
