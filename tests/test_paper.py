@@ -1284,7 +1284,7 @@ def test_8_knows_what_is_committed() -> None:
     rig.crash("n1")
     leader = elected(rig, "n2")
     context = rig.read("n2")
-    while rig.rafts["n2"].log.commit_index < leader.noop_index:
+    while rig.rafts["n2"].log.commit_index < leader.first_own_index:
         assert context not in rig.confirmed
         packet = rig.network.pop(0)
         rig.deliver(packet)

@@ -156,7 +156,7 @@ class Witness:
     def _check_ballot(self, raft: Raft) -> None:
         # The history that people read is the one that happened: a majority, and no vote that is not on its voter's disk.
         assert isinstance(raft.role, Leader)
-        own = raft.log.slice(raft.role.noop_index, raft.log.last_index, 1 << 62)
+        own = raft.log.slice(raft.role.first_own_index, raft.log.last_index, 1 << 62)
         (noop,) = (entry for entry in own if entry.kind == EntryKind.NOOP)
         ballot = msgspec.msgpack.decode(noop.data, type=Ballot)
         votes = dict.fromkeys(ballot.votes_for, True) | dict.fromkeys(ballot.votes_against, False)

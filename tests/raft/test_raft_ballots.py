@@ -46,7 +46,7 @@ class Told(Rig):
         """What the newest leader's no-op says."""
         leader = self.leaders[-1]
         assert isinstance(leader.role, Leader)
-        own = leader.log.slice(leader.role.noop_index, leader.log.last_index, 1 << 62)
+        own = leader.log.slice(leader.role.first_own_index, leader.log.last_index, 1 << 62)
         (noop,) = (entry for entry in own if entry.kind == EntryKind.NOOP)
         assert noop.term == leader.term
         return msgspec.msgpack.decode(noop.data, type=Ballot)

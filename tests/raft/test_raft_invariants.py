@@ -57,7 +57,7 @@ STATES: list[tuple[str, Illness]] = [
     ("only a leader follows itself", lambda raft: setattr(raft, "role", ill_follower(raft))),
     ("a leader has its own vote", lambda raft: setattr(raft, "voted_for", "n2")),
     ("a leader has its own vote", lambda raft: setattr(raft, "durable", HardState(0))),
-    ("a leader's log holds its no-op", lambda raft: setattr(role(raft), "noop_index", 9)),
+    ("a leader's log holds an entry of its own term", lambda raft: setattr(role(raft), "first_own_index", 9)),
     ("what is sent to it next", lambda raft: setattr(role(raft).progress["n2"], "next_index", 4)),
     ("what is sent to it next", lambda raft: setattr(role(raft).progress["n2"], "next_index", 6)),
     ("the window of a follower is kept", lambda raft: role(raft).progress["n2"].inflight.extend(range(65))),

@@ -60,7 +60,7 @@ def test_a_read_in_the_first_moments_of_a_term_waits_for_the_no_op(cluster: Virt
     leader = cluster.until(won, "somebody wins")
     assert not leader.replica.raft.is_established
     read = cluster.read(leader, Get(b"k"))
-    noop = leader.replica.raft.role.noop_index
+    noop = leader.replica.raft.role.first_own_index
     assert cluster.answered(read).outcome == Outcome.DONE
     assert f"apply {noop}" in journal(leader, read)
 

@@ -39,7 +39,7 @@ def test_the_leader_script_is_due_when_the_no_op_is_applied(cluster: VirtualClus
     assert leader.guard.told == ["follower"]
     cluster.until(lambda: leader.replica.raft.is_established, "its no-op is applied")
     assert runs(leader)[1:] == [("leader", leader.term, "election")]
-    assert leader.replica.raft.log.last_applied >= leader.replica.raft.role.noop_index
+    assert leader.replica.raft.log.last_applied >= leader.replica.raft.role.first_own_index
 
 
 def test_a_leader_that_never_commits_its_no_op_runs_no_script(cluster: VirtualCluster) -> None:

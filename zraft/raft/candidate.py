@@ -8,6 +8,7 @@ from zraft.raft import quorum
 from zraft.raft.messages import (
     AppendEntries,
     Heartbeat,
+    InstallSnapshot,
     Message,
     PreVote,
     PreVoteResponse,
@@ -32,7 +33,7 @@ class _Campaign:
         self.disk_ids: dict[NodeId, str] = {}
         """The data directory under which each voter answered."""
         self.timer_from = state.now
-        """When this round of asking began."""
+        """When this attempt began."""
         self.timeout_ms = state.draw_election_timeout()
 
     @property
@@ -50,7 +51,7 @@ class _Campaign:
 
     def _follow_if_led(self, source: NodeId, message: Message) -> bool:
         # Paper §5.2: somebody else has established itself as leader of this term.
-        if not isinstance(message, AppendEntries | Heartbeat):
+        if not isinstance(message, AppendEntries | Heartbeat | InstallSnapshot):
             return False
         self.state.become_follower(self.state.term, source, "election")
         self.state.role.step(source, message)
@@ -63,7 +64,10 @@ class PreCandidate(_Campaign):
     name = Role.PRE_CANDIDATE
 
     def ask(self) -> None:
-        """Ask all voters; its own answer is yes."""
+        """Ask everybody, its own answer being yes; `quorum.tally` counts those of voters alone.
+
+        Learners are asked as well: by another membership, of which this node has not heard, they may be voters.
+        """
         state = self.state
         self.votes[state.id] = True
         state.note("pre_vote_requested", term=state.term + 1)
@@ -100,7 +104,7 @@ class Candidate(_Campaign):
         """When the candidacy began, its pre-vote included."""
 
     def ask(self) -> None:
-        """Ask all voters; the question itself waits until our own vote is durable, like any vote."""
+        """Ask everybody, as with a pre-vote; the question itself waits until our own vote is durable, like any vote."""
         state = self.state
         transfer = self.cause is Cause.TRANSFER
         state.note("vote_requested", term=state.term, transfer=transfer)

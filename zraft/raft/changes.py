@@ -1,10 +1,9 @@
 """Changes of membership: who joins, is promoted, replaced or leaves; several at once, by joint consensus (paper §6).
 
-A change of voters passes through a *joint* membership, in which every decision needs a majority of the old voters and one
-of the new: so at no moment can two disjoint majorities decide, whichever of the memberships a node believes in. Joint
-consensus rather than one node at a time (thesis §4.3): to replace a node is one operation then, and the bug that the
-one-at-a-time rule had until 2015 has no place to live. A change of learners alone moves no majority, and needs no
-joint membership.
+A change of voters passes through a *joint* membership, in which every decision needs a majority of the old voters and a
+majority of the new: so at no moment can two disjoint majorities decide, whichever of the memberships a node believes in. Joint
+consensus rather than one node at a time (thesis §4.3): to replace a node is one operation then. A change of learners alone
+moves no majority, and needs no joint membership.
 
 Nodes join as learners (thesis §4.2.1): they get the log, and count for nothing until they have it. One that replaces a
 voter takes its place in the very change that makes it a voter.
@@ -78,6 +77,7 @@ def entering(current: Membership, goal: Membership) -> Membership:
     """Return what is in force first on the way to `goal`: a joint membership when the voters change, else the goal."""
     if set(current.voters) == set(goal.voters):
         return goal
+    # A membership that registers nobody is that of a fresh cluster, whose blank nodes may vote: so never leave it without any.
     kept = {**current.disk_ids} if not goal.disk_ids else {**_left_behind(current, goal), **goal.disk_ids}
     return msgspec.structs.replace(goal, outgoing=current.voters, disk_ids=kept)
 

@@ -119,8 +119,9 @@ class Raft(TermGate):
     def propose(self, kind: EntryKind, data: bytes, now: float) -> EntryId | None:
         """Append an entry as leader and return its id; None when refused.
 
-        Refused by whoever does not lead, or is handing over, or has more uncommitted than it may hold. The entry is done when
-        `Ready.committed` holds one of this id; one of another term at its index means that it is lost. No message tells that.
+        Refused by whoever does not lead, or is handing over, or has more uncommitted than it may hold. The entry is committed
+        when `Ready.committed` holds an entry of this id, and once that is applied, the client may be answered. If an entry of
+        another term comes at its index, it is lost; if a snapshot covers its index, nobody here learns which.
         """
         self.now = now
         role = self.role
@@ -152,7 +153,7 @@ class Raft(TermGate):
         role = self.role
         if not isinstance(role, Leader) or role.handover.transfer is not None:
             raise NotYet("this node does not lead, or is handing over")
-        return role.roster.change(change, role.noop_index)
+        return role.roster.change(change, role.first_own_index)
 
     def transfer(self, target: NodeId | None, now: float) -> NodeId | None:
         """Begin to hand leadership to `target`, or to the most up-to-date voter; return it, or None when there is none.
@@ -199,7 +200,7 @@ class Raft(TermGate):
     def stored(self, snapshot: Snapshot, offset: int, now: float) -> None:
         """Hear that the disk has `offset` bytes of an arriving snapshot: all of it, checked and durable, if that is its size.
 
-        0 when it must begin anew.
+        `offset` is 0 when the transfer must begin anew.
         """
         self.now = now
         if self.snapshots.stored(snapshot, offset) and isinstance(self.role, Follower):
@@ -224,8 +225,8 @@ class Raft(TermGate):
 
     @property
     def is_established(self) -> bool:
-        """Whether this node leads and has applied its own no-op: it knows all that was ever committed (paper §8)."""
-        return isinstance(self.role, Leader) and self.log.last_applied >= self.role.noop_index
+        """Whether this node leads and has applied an entry of its own term: it knows all that was ever committed (paper §8)."""
+        return isinstance(self.role, Leader) and self.log.last_applied >= self.role.first_own_index
 
     def ready(self) -> Ready | None:
         """Return what must happen now, or None; each thing is handed out once."""
@@ -325,7 +326,7 @@ class Raft(TermGate):
 
     def _raise_term(self, term: Term) -> None:
         self.term = term
-        self.responses.clear()  # A promise of a past term leaves unchanged, or not at all.
+        self.responses.clear()  # Promises made in the past term, and not handed out yet, are void.
 
     def become_leader(self, ballot: Ballot, disk_ids: dict[NodeId, str]) -> None:
         """Lead the current term: append its no-op, and replicate (paper §5.2, §8)."""

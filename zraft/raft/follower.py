@@ -21,7 +21,10 @@ from zraft.raft.types import Cause, EntryId, NodeId, Role, Snapshot
 
 
 class Follower:
-    """Follows `leader`, or waits for one to appear. A learner is a follower that never stands."""
+    """Follows `leader`, or waits for one to appear.
+
+    A learner is a follower that does not stand, unless the change that took its vote may still be undone.
+    """
 
     def __init__(self, state: State, leader: NodeId | None) -> None:
         self.state = state
@@ -32,7 +35,7 @@ class Follower:
         self.heard_at = state.now if leader else -inf
         """When the leader was last heard from; what leader stickiness looks at."""
         self.timer_from = state.now
-        """When the election timer was last reset: by the leader, or by granting a vote (paper §5.2)."""
+        """When the election timer was last reset: by a newer term, by the leader, or by granting a vote (paper §5.2)."""
         self.timeout_ms = state.draw_election_timeout()
         self.reads = ForwardedReads(state.random)
         """Reads that this node will answer once its leader has confirmed them."""
@@ -114,8 +117,8 @@ class Follower:
         self.timeout_ms = self.state.draw_election_timeout()
 
     def _heartbeat(self, source: NodeId, message: Heartbeat) -> None:
-        # The leader sends min(its commit, our match), so everything up to there is in our log and equal to its own. We
-        # may lag behind our own match only by having lost data; stay within our log.
+        # The leader sends min(its commit, what it knows us to hold), so everything up to there is in our log and equal to its
+        # own; unless our disk has lost some of it since, so stay within our log.
         self.state.commit(min(message.commit_index, self.state.log.last_index))
         state, settings = self.state, self.state.settings
         lost_from = state.log.last_index + 1 if state.lacks_entries else 0
@@ -155,7 +158,7 @@ class Follower:
     def _append(self, source: NodeId, message: AppendEntries) -> None:
         state, log = self.state, self.state.log
         if message.prev.index < log.base.index:
-            message = _behind(message, log.base)
+            message = _after_base(message, log.base)
         if log.term_at(message.prev.index) != message.prev.term:
             # Rule 2 of AppendEntries in figure 2: the entry before the new ones must match.
             hint = log.last_not_after(message.prev)
@@ -171,16 +174,16 @@ class Follower:
             if fresh[0].index <= log.last_index:
                 state.truncate(fresh[0].index)  # Rule 3: a conflict removes the entry and all that follow it.
             state.append(fresh)
-        # Rule 5, with the care that figure 2 takes: only up to the last entry that *this* message has verified. What lies
-        # behind it may be a leftover of an older term.
+        # Rule 5, with the care that figure 2 takes: only up to the last entry that *this* message has verified. What comes
+        # after it may be a leftover of an older term.
         verified = message.prev.index + len(message.entries)
         state.commit(min(message.commit_index, verified))
         last = message.entries[-1].id if message.entries else message.prev
         state.promise(source, AppendEntriesResponse(state.term, True, verified, last, state.settings.disk_id))
 
 
-def _behind(message: AppendEntries, base: EntryId) -> AppendEntries:
-    """Return what `message` says of entries behind `base`, which a snapshot stands for: what it says of others is known.
+def _after_base(message: AppendEntries, base: EntryId) -> AppendEntries:
+    """Return what `message` says of entries after `base`, which a snapshot stands for: what it says of others is known.
 
     All up to `base` is committed, so every leader has the very same (paper §5.4.3).
     """

@@ -66,8 +66,8 @@ def _check_leader(raft: Raft, leader: Leader) -> None:
     if raft.voted_for != raft.id or raft.durable.term != raft.term:
         _broken("a leader has its own vote, and its term is durable", raft)
     last = raft.log.last_index
-    if last < leader.noop_index:
-        _broken("a leader's log holds its no-op", raft)
+    if last < leader.first_own_index:
+        _broken("a leader's log holds an entry of its own term", raft)
     for progress in leader.progress.values():
         if not progress.match_index < progress.next_index <= last + 1:
             _broken("what a follower has < what is sent to it next <= what there is, plus one", raft)

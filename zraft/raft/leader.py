@@ -54,9 +54,9 @@ class Leader:
         """How long it leads on without the answer of a quorum."""
         self._time_base_ms = state.log.last_time_ms
         """Cluster time when it began to lead."""
-        self.noop_index: Index = state.log.last_index + 1
-        """Index of this term's first entry, the no-op or the registration before it; what is committed from there on is of this
-        term."""
+        self.first_own_index: Index = state.log.last_index + 1
+        """Index of this term's first entry, the no-op or the registration of voters before it; once that is committed, something of
+        this term is."""
         self.roster.register()  # First of all, so that whoever holds any entry of a log holds its voters' registration.
         self.append(EntryKind.NOOP, _encode(ballot))
         self._start_round()
@@ -76,7 +76,10 @@ class Leader:
         return max(self.state.log.last_time_ms, self._time_base_ms + int(own))
 
     def moment_of(self, time_ms: int) -> float:
-        """Return when a round must be sent, at the earliest, for its quorum to bring cluster time to `time_ms`."""
+        """Return when a round must be sent, at the earliest, for its quorum to bring cluster time to `time_ms`.
+
+        For whoever waits for something to expire.
+        """
         return self.rounds.confirmed_sent_at + (time_ms - self.time_ms)
 
     def tick(self) -> None:
@@ -88,7 +91,7 @@ class Leader:
             return
         if not self.handover.tick():
             return
-        self.roster.tick(self.noop_index)
+        self.roster.tick(self.first_own_index)
         self._look_at = state.now + state.settings.heartbeat_interval_ms
         if state.now >= self.next_heartbeat_at:
             if self.rounds.under_way:
@@ -106,7 +109,7 @@ class Leader:
         if isinstance(message, HeartbeatResponse | AppendEntriesResponse | InstallSnapshotResponse):
             known = self.roster.knows(source, message.disk_id)
             if not isinstance(message, HeartbeatResponse) and not known:
-                return  # What another data directory held says nothing of the one that will be registered.
+                return  # Of a data directory that is not registered, only answers to heartbeats are heard: it is met by them.
         match message:
             case HeartbeatResponse():
                 self.roster.meet(source, message.disk_id)
@@ -119,6 +122,7 @@ class Leader:
             case AppendEntriesResponse(success=True):
                 self._acknowledged(source, progress, message)
             case AppendEntriesResponse(success=False):
+                # Go on after our last entry that may be in the follower's log too, as its hint has it.
                 if progress.refused(message.match_index, self.state.log.last_not_after(message.hint).index + 1):
                     self._send_entries(source, progress)
             case InstallSnapshotResponse():
@@ -159,7 +163,7 @@ class Leader:
         in_log = progress.next_index > self.state.log.base.index
         if progress.state is ProgressState.REPLICATE and in_log and self.roster.counts(peer):
             # An empty message behind all that was sent, whatever the window says: it is refused if anything is missing.
-            self._send(peer, progress, AppendEntries(self.state.term, *self._behind(progress.next_index), []))
+            self._send(peer, progress, AppendEntries(self.state.term, *self._prev_and_commit(progress.next_index), []))
         else:
             self._send_entries(peer, progress)
 
@@ -190,7 +194,7 @@ class Leader:
         if self.roster.is_over:
             self.handover.leave()
             return
-        if self.early_reads and index >= self.noop_index:
+        if self.early_reads and index >= self.first_own_index:
             for context in self.early_reads:
                 self.rounds.accept(context, index)
             self.early_reads.clear()
@@ -200,7 +204,7 @@ class Leader:
     def read(self, context: Context) -> None:
         """Take a linearizable read (thesis §6.4); its answer may be given once a `ReadReady` names it."""
         log = self.state.log
-        if log.commit_index < self.noop_index:
+        if log.commit_index < self.first_own_index:
             self.early_reads.append(context)  # We may not know yet how far our predecessor had committed.
         else:
             self.rounds.accept(context, log.commit_index)
@@ -263,7 +267,7 @@ class Leader:
     def _append_entries(self, first: Index) -> AppendEntries:
         # Followers in step get the very same object, so that it is encoded once.
         state, log = self.state, self.state.log
-        prev, commit_index = self._behind(first)
+        prev, commit_index = self._prev_and_commit(first)
         last_sent = state.sends[-1][1] if state.sends else None
         if (
             isinstance(last_sent, AppendEntries)
@@ -274,7 +278,7 @@ class Leader:
         entries = log.slice(first, log.last_index, state.settings.append_bytes_max)
         return AppendEntries(state.term, prev, commit_index, entries)
 
-    def _behind(self, next_index: Index) -> tuple[EntryId, Index]:
+    def _prev_and_commit(self, next_index: Index) -> tuple[EntryId, Index]:
         # The entry before `next_index`, and the commit index: what AppendEntries begins with.
         log = self.state.log
         prev_term = log.term_at(next_index - 1)

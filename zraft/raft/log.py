@@ -4,7 +4,7 @@ Five positions move along it, always in this order (`invariants` checks it)::
 
     last_applied <= commit_index <= last_index      stable_index <= handed_index <= last_index
 
-A leader's `commit_index` may pass its own `stable_index`: a majority of *others* is enough (thesis §10.2.1).
+Any node's `commit_index` may pass its own `stable_index`: a majority of *others* is enough (thesis §10.2.1).
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ class Log:
     def term_at(self, index: Index) -> Term | None:
         """Term of the entry at `index`; None where this log has no entry, so that "absent" never equals a term.
 
-        A compacted entry is absent too, and so is index 0, which only a log that begins at 1 answers with term 0.
+        Compacted entries are absent too, but for the last of them, `base`; in a log that begins at 1, `base` is index 0, of term 0.
         """
         if index == self.base.index:
             return self.base.term
@@ -139,9 +139,10 @@ class Log:
     def last_not_after(self, id: EntryId) -> EntryId:
         """Return this log's last entry that lies at or before `id.index` and has at most `id.term`.
 
-        Where two logs differ, nothing behind that entry can match the other log, so a refused probe skips whole terms
-        instead of single entries (paper §5.3, last paragraph but two). When it would lie in what was compacted, `id`
-        itself comes back, or the place before the first entry: all that is known is that it lies no later.
+        Where two logs differ, nothing after that entry can match the other log, so a refused probe skips whole terms
+        instead of single entries (the optimization at the end of paper §5.3). Of compacted entries nothing is known but that
+        they lie before: for an `id` among them, `id` itself comes back; if every entry here has a later term, so does the
+        place before the first.
         """
         if id.index < self.base.index:
             return id

@@ -47,7 +47,8 @@ class RequestVote(msgspec.Struct, frozen=True, array_like=True):
     last: EntryId
     """The candidate's last log entry (paper §5.4.1)."""
     transfer: bool
-    """The sitting leader asked for this election (`TimeoutNow`), so leader stickiness does not apply (thesis §4.2.3)."""
+    """The sitting leader asked for this election (`TimeoutNow`), or is itself the candidate, after a transfer that failed; so
+    leader stickiness does not apply (thesis §4.2.3)."""
     disk_id: str
     registered_as: str | None = None
     """The data directory under which the candidate's log knows the receiver."""
@@ -80,7 +81,7 @@ class AppendEntriesResponse(msgspec.Struct, frozen=True, array_like=True):
     term: Term
     success: bool
     match_index: Index
-    """On success, the last index known equal to the leader's and durable here. On refusal, the `prev.index` refused."""
+    """On success, the last index known equal to the leader's and durable here. On refusal, the `prev.index` that does *not* match."""
     hint: EntryId
     """On refusal, the follower's last entry that could still match the leader's log (paper §5.3, fast back-up)."""
     disk_id: str
@@ -91,7 +92,7 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True):
 
     term: Term
     commit_index: Index
-    """min(match_index of the receiver, the leader's commit index), so always within the receiver's log."""
+    """min(match_index of the receiver, the leader's commit index), so within the receiver's log, unless its disk has lost some."""
     round: Index
     """Number of the heartbeat round; rises within a term."""
 

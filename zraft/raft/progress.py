@@ -77,7 +77,7 @@ class Progress:
     def acknowledged(self, match_index: Index) -> bool:
         """Take an acknowledgement; True when it brought `match_index` forward, which it never lowers.
 
-        In PROBE any shows where the logs meet.
+        In PROBE any acknowledgement shows where the logs meet, also one that brings nothing forward.
         """
         advanced = match_index > self.match_index
         self.match_index = max(self.match_index, match_index)

@@ -1,6 +1,6 @@
 """What a majority has reached: of votes, of indices, of heartbeat rounds.
 
-In joint consensus (paper §6) a decision needs a majority of the incoming voters *and* one of the outgoing ones; every
+In joint consensus (paper §6) a decision needs a majority of the incoming voters *and* a majority of the outgoing ones; every
 function here takes the whole `Membership`, so that no caller can forget the second half.
 """
 

@@ -39,23 +39,25 @@ class RoleChange(msgspec.Struct, frozen=True):
 class Write(msgspec.Struct, frozen=True):
     """One turn's worth of disk work: all of it becomes durable together, or the node stops.
 
-    In this order: `truncate_from`, `begins_after`, `entries`, `hard_state` are written and synced, then `responses` may leave.
+    `truncate_from`, `begins_after`, `entries` and `hard_state` are written in this order, which is not that of the fields, and synced
+    together; then `responses` may leave.
     """
 
     id: int
     """Rises by one with each write; handed back by `Raft.written`."""
     term: Term
-    """The term in which `responses` were made; once the node's has risen, they are dropped."""
+    """The term in which `responses` were made; once the node's has risen, whoever drives the core drops them: nobody waits for an
+    answer of a past term."""
     hard_state: HardState | None = None
     """The new term and vote, when either changed."""
     truncate_from: Index | None = None
     """Entries from this index on are gone: they conflicted with the leader's (paper §5.3)."""
     entries: list[Entry] = []
-    """New entries, without a gap, the first right behind what is left."""
+    """New entries, without a gap, the first right after what is left."""
     responses: list[tuple[NodeId, Message]] = []
     """Messages that promise what this write, or an earlier one, makes durable."""
     begins_after: Snapshot | None = None
-    """The log begins right behind the end of this snapshot, which is durable: what lies before is needed no more. If the
+    """The log begins right after the end of this snapshot, which is durable: what lies before is needed no more. If the
     disk's log ends before that, all of it goes."""
 
     @property
@@ -66,9 +68,11 @@ class Write(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """What the core wants done, **in the order of the fields**.
+    """What the core wants done, **begun in the order of the fields**, by one function (`zraft.replica.Replica._carry_out`).
 
-    The order is a safety rule, carried out by one function (`replica.Replica._carry_out`).
+    `sends` come first since followers then work while the own disk does. `pieces` follow the write, after which the log has room for
+    them; `install` comes before what is committed after that snapshot; and reads come after the entries that they are to see.
+    Nothing here waits for the write but its `responses`: what is committed is held by a majority, with or without this node.
     """
 
     sends: list[tuple[NodeId, Message]]

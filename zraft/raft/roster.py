@@ -20,7 +20,7 @@ ROUNDS_MISSED = 2.5
 """So many heartbeats without an answer, and a follower is doubted."""
 
 
-class _Round(NamedTuple):
+class _Race(NamedTuple):
     """A learner's race to the end of the log as it was at one moment (thesis §4.2.1)."""
 
     goal: Index
@@ -59,9 +59,9 @@ class Roster:
         """Nodes met under another data directory than the registered one: they count for nothing."""
         self._leaving: dict[NodeId, _Farewell] = {}
         """Nodes that are members no more, and may not have heard so."""
-        self._rounds: dict[NodeId, _Round] = {}
+        self._rounds: dict[NodeId, _Race] = {}
         """How far each learner has come."""
-        self._follow()
+        self._adopt()
 
     @property
     def current(self) -> Membership:
@@ -73,7 +73,7 @@ class Roster:
         return peer not in self.lost and (peer in self.current.disk_ids or peer in self._leaving)
 
     def knows(self, peer: NodeId, disk_id: str) -> bool:
-        """Whether `disk_id` is the data directory that `peer` is known by; if so, it is not lost after all."""
+        """Return whether `disk_id` is the data directory that `peer` is known by; if so, note that it is not lost after all."""
         farewell = self._leaving.get(peer)
         known = self.current.disk_ids.get(peer) if farewell is None else farewell.disk_id
         if known == disk_id and peer in self.lost:
@@ -113,8 +113,9 @@ class Roster:
 
         It waits for no earlier change: who votes stays the same, so any two quorums still share a voter. Were it to wait,
         a first leader whose voters die before they have its log would stand there for ever, with a majority of others
-        that it does not know yet and so sends nothing. Only a voter on its way out is not registered: one who lost its
-        data must not count in the half that it leaves.
+        that it does not know yet and so sends nothing. Only a voter on its way out is not registered. Say n3 has lost its
+        data and is renewed: in the new membership it is a learner, in the old one still a voter, and its blank disk must
+        not count among the old ones.
         """
         state, current = self._state, self.current
         stays = {*current.voters, *(node for node in current.learners if node not in current.outgoing)}
@@ -127,7 +128,7 @@ class Roster:
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
-    def change(self, change: Change, noop_index: Index) -> EntryId:
+    def change(self, change: Change, first_own_index: Index) -> EntryId:
         """Begin a change of membership, and return the entry that brings it into force.
 
         Raises
@@ -136,8 +137,9 @@ class Roster:
             Another change is not finished, nothing of this leader's term is committed yet, the change makes no sense, or
             a learner has not caught up, or it would lose the quorum.
         """
-        if self._state.log.commit_index < noop_index:
-            # Else two leaders could each start a change from memberships that know nothing of each other: the bug of 2015.
+        if self._state.log.commit_index < first_own_index:
+            # Else two leaders, each unaware of the other's change that is not committed, could act on memberships whose
+            # majorities need not meet: the bug that was found in 2015 in the published rule for one node at a time.
             raise NotYet("this leader has committed nothing in its term yet; try again in a moment")
         if self._state.memberships.open_change(self._state.log.commit_index):
             raise NotYet("another change of membership is under way; try again when it is done")
@@ -168,7 +170,7 @@ class Roster:
             and self._state.memberships.changed_at <= log.commit_index
         )
 
-    def tick(self, noop_index: Index) -> None:
+    def tick(self, first_own_index: Index) -> None:
         """Forget nodes that were told of their leave long enough, and promote learners that have caught up.
 
         Nobody is promoted before this leader has committed something of its term, for the reason that `change` gives.
@@ -176,7 +178,7 @@ class Roster:
         now = self._state.now
         for peer in [peer for peer, farewell in self._leaving.items() if now >= farewell.until]:
             del self._leaving[peer], self.progress[peer]
-        if self._state.log.commit_index >= noop_index:
+        if self._state.log.commit_index >= first_own_index:
             self._promote()
 
     def acknowledged(self, peer: NodeId) -> None:
@@ -184,7 +186,7 @@ class Roster:
         if peer not in self.current.learners:
             return
         log, now = self._state.log, self._state.now
-        running = self._rounds.setdefault(peer, _Round(log.last_index, now))
+        running = self._rounds.setdefault(peer, _Race(log.last_index, now))
         if self.progress[peer].match_index < running.goal:
             return
         # Thesis §4.2.1: the last round must be shorter than an election timeout, or promoting it could cost availability.
@@ -192,7 +194,7 @@ class Roster:
         in_step = self.progress[peer].match_index == log.last_index
         if in_step or now - running.began < self._state.settings.election_timeout_lower_ms:
             self.progress[peer].caught_up = True
-        self._rounds[peer] = _Round(log.last_index, now)
+        self._rounds[peer] = _Race(log.last_index, now)
 
     def _promote(self) -> None:
         """Make voters of the learners that have caught up, while no other change is open and the new quorum answers."""
@@ -252,10 +254,10 @@ class Roster:
     def _change_to(self, new: Membership) -> EntryId:
         before = self.current
         id = self._append(EntryKind.MEMBERSHIP, membership.encode(new))
-        self._follow(before)
+        self._adopt(before)
         return id
 
-    def _follow(self, before: Membership | None = None) -> None:
+    def _adopt(self, before: Membership | None = None) -> None:
         """Take up whoever is new in the membership in force, and see off whoever has left it."""
         state, current = self._state, self.current
         for peer in state.peers:

@@ -37,9 +37,9 @@ class Snapshots:
         return self.kept[-1] if self.kept else None
 
     def taken(self, snapshot: Snapshot) -> Snapshot | None:
-        """Keep a snapshot of one's own; return the one up to whose end the log may go, if any.
+        """Keep a snapshot of one's own; return the one up to whose end the log may be forgotten, if any.
 
-        One that was overtaken by the leader's while it was being written is of no more use: the log begins behind that.
+        One that was overtaken by the leader's while it was being written is of no more use: the log begins after that.
         """
         if self.newest is not None and snapshot.last.index <= self.newest.last.index:
             return None

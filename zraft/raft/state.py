@@ -80,11 +80,8 @@ class RoleState(Protocol):
 class State(ABC):
     """One node's protocol state.
 
-    Invariants, numbered as the tests name them:
-
-    1. `term` only rises; `voted_for` changes within a term at most once, from None.
-    2. What promises something leaves only once what it promises is durable (`promise`).
-    3. What leaves at once bears a term that is durable (`send`).
+    Invariants: `term` only rises; `voted_for` changes within a term at most once, from None. What promises something leaves only
+    once what it promises is durable (`promise`); what leaves at once bears a term that is durable (`send`).
     """
 
     def __init__(
@@ -116,12 +113,13 @@ class State(ABC):
         self.writing_since: float = inf
         """When the oldest write that is not durable yet was handed out; never, without one."""
         self.preferred_in_vain: dict[NodeId, int] = {}
-        """How often leadership was handed to a preferred node since that node has led."""
+        """How often each node of higher priority was to take over, and did not; forgotten once it leads."""
         self.role: RoleState
         self.sends: list[tuple[NodeId, Message]] = []
         """May leave at once."""
         self.responses: list[tuple[NodeId, Message]] = []
-        """Leave with the next write, or at once if there is nothing to wait for; what waits for the term to be durable, too."""
+        """Promises, and messages of `send` whose term is not durable yet. They leave with the next write, or at once if nothing is
+        under way."""
         self.pieces: list[InstallSnapshot] = []
         """Of a snapshot that is arriving, for the disk, since the last `Ready`."""
         self.installs: Snapshot | None = None
@@ -172,9 +170,10 @@ class State(ABC):
     def may_stand(self) -> bool:
         """Whether this node may stand for election.
 
-        A voter may, and also one whom a change removes that is not committed yet: the others may need its log to go on
-        (thesis §4.2.2); its own vote does not count then. But not if no membership that may be in force knows its data
-        directory although there is a log: then it cannot know what it acknowledged, or voted for, before its data was lost.
+        It needs all that it has acknowledged; and a vote, if its log is empty. With a log, it needs a vote *under this data
+        directory* in some membership that is in force or may be again: under another one it may have acknowledged, or
+        voted for, what it does not know. So one may stand whom a change removes that is not committed yet: the others may
+        need its log to go on (thesis §4.2.2), though its own vote does not count then.
         """
         if self.lacks_entries:
             return False

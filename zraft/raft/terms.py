@@ -51,7 +51,8 @@ class TermGate(Voter):
     def answer_outdated(self, source: NodeId, message: Message) -> None:
         """Tell whoever is behind which term it is (paper §5.1); what answers our own past is dropped.
 
-        These refusals promise nothing. They wait for the disk all the same, as they bear a term that may not be there yet.
+        These refusals promise nothing but the term that they bear, which may not be on the disk yet; all but the one to a pre-vote
+        wait for what is under way.
         """
         if not isinstance(message, PreVote | RequestVote | Heartbeat | AppendEntries | InstallSnapshot):
             return

@@ -18,8 +18,7 @@ NodeId = str
 class EntryId(NamedTuple):
     """Names one log entry; ordered by term, then by index.
 
-    That order *is* the rule "at least as up-to-date" (paper §5.4.1), so a voter asks no more than
-    `candidate_last >= self.log.last`.
+    That order *is* the rule "at least as up-to-date" (paper §5.4.1), so the heart of `State.may_vote_for` is one comparison.
     """
 
     term: Term
@@ -38,7 +37,7 @@ class EntryKind(IntEnum):
     MEMBERSHIP = 3
     """A `Membership`, in force at a node as soon as it is in that node's log (paper §6)."""
     OFFICE = 4
-    """The leader's claim to run its `leader` hook."""
+    """The leader's claim to run its `leader` script, where nodes run scripts when their roles change."""
     TICK = 5
     """Carries time alone: appended when something is due to expire and nothing else is written."""
 
@@ -55,7 +54,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     time_ms: int
     """Cluster time when it was made, in milliseconds: never falls along the log, and is no wall clock."""
     data: bytes
-    """What it says, opaque to the protocol unless `kind` is NOOP or MEMBERSHIP."""
+    """What it says, opaque to the protocol unless `kind` is MEMBERSHIP; of a NOOP it is checked that it can be read."""
 
     @property
     def id(self) -> EntryId:
@@ -92,9 +91,9 @@ class Membership(msgspec.Struct, frozen=True):
     voters: tuple[NodeId, ...]
     """Nodes whose majority elects and commits. Empty at a node that is to join and has not heard from the cluster yet."""
     outgoing: tuple[NodeId, ...] = ()
-    """The voters of the configuration that is being left; not empty only in joint consensus."""
+    """All voters of the old membership, also those who stay; not empty only in joint consensus."""
     learners: tuple[NodeId, ...] = ()
-    """Nodes that get the log and have no vote."""
+    """Nodes that get the log and whose votes do not count."""
     disk_ids: dict[NodeId, str] = {}
     """The data directory under which the leader met each node; another one under a known name has lost its data."""
     manual: tuple[NodeId, ...] = ()
@@ -147,9 +146,9 @@ class Cause(StrEnum):
     TIMEOUT = "timeout"
     """It heard no leader for its election timeout (paper §5.2)."""
     TRANSFER = "transfer"
-    """The sitting leader asked it to (thesis §3.10)."""
+    """The sitting leader asked it to (thesis §3.10); or it led itself, and a transfer had failed."""
     NOTICE = "notice"
-    """The leader's guard told that the leader is gone."""
+    """A process beside the leader has told that the leader ended; nothing in this package makes one."""
 
 
 class Ballot(msgspec.Struct, frozen=True, array_like=True):

@@ -76,7 +76,7 @@ class Writes:
         write = self._in_flight.popleft()
         if write.last_index:
             # Entries of this write that have been truncated since are not durable *as our log has them*, even if others
-            # with the same index have taken their place.
+            # with the same index have taken their place. (Truncations not handed out yet have put `handed_index` back.)
             cuts = [later.truncate_from for later in self._in_flight if later.truncate_from is not None]
             log.stabilize(min([write.last_index, *(cut - 1 for cut in cuts)]))
         return write.hard_state

@@ -28,7 +28,7 @@ def check_change(raft: Raft, entry: Entry) -> None:
     if not (entering or leaving or same):
         raise Violation("I11", f"{raft.id} goes from {before} to {new} at {entry.index}: two quorums need not meet")
     leads = isinstance(raft.role, Leader) and entry.term == raft.term
-    if entering and leads and isinstance(raft.role, Leader) and raft.log.commit_index < raft.role.noop_index:
+    if entering and leads and isinstance(raft.role, Leader) and raft.log.commit_index < raft.role.first_own_index:
         raise Violation("I11", f"{raft.id} begins a change before anything of term {raft.term} is committed")
 
 
