@@ -1,6 +1,5 @@
 """A supervisor process over fake nodes, and ways to wait for what it does."""
 
-import json
 import os
 import re
 import signal
@@ -10,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import yaml
 from awaiting import PATIENCE_S, alive, eventually
 
 from zraft import config
@@ -28,7 +28,7 @@ class FakeCluster:
         self.file = directory / "cluster.yaml"
         ends = ("peer", "client", "events")
         self.file.write_text(
-            json.dumps(
+            yaml.safe_dump(
                 {
                     "nodes": [{"id": n, **{end: f"ipc://{n}.{end}" for end in ends}} for n in self.names],
                     "hooks": {"grace_ms": 100, "timeout_ms": 1_000},

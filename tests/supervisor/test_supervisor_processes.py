@@ -103,6 +103,15 @@ def test_when_no_node_can_run_it_gives_up_with_their_exit_code(fake: Fake):
     cluster.printed("no node can run")
 
 
+def test_whoever_adds_a_node_that_fails_is_told_how_to_go_on(fake: Fake):
+    cluster = fake(2)
+    cluster.ready()
+    cluster.act("n3", "exit 2 zraft: wrong")
+    says = "n3 does not run .*zraft cluster add --name n3 tries again, zraft cluster remove n3 takes it away"
+    with pytest.raises(Unavailable, match=says):
+        cluster.ask("add")
+
+
 def test_a_full_disk_is_no_failure(fake: Fake):
     cluster = fake(2)
     cluster.act("n2", "exit 5 zraft: data/n2: cannot write: No space left on device")

@@ -177,7 +177,12 @@ def _add(world: World, request: Request) -> Steps:
         raise NotFound(f"{name} is paused; let it go on with: zraft cluster resume {name}")
     if member.process is None:
         member.start(world.now_ms())
-    yield from _answers(world, member, request)
+    try:
+        yield from _answers(world, member, request)
+    except Unavailable as error:
+        raise Unavailable(
+            f"{error}; it is no member yet: zraft cluster add --name {name} tries again, zraft cluster remove {name} takes it away"
+        ) from error
     node = world.config.node(name)
     return Answer(
         f"{name} started (pid {_pid(member)})",
