@@ -304,6 +304,9 @@ class Serving:
         target = self._raft.transfer(request.target, now)
         if target is None:
             why = "nobody can take over" if request.target is None else role.handover.why_not(request.target)
+            under_way = role.handover.transfer
+            if not why and under_way is not None:
+                why = f"leadership is on its way to {under_way.target}; wait for that, an election timeout at most"
             self._refuse(client, request.id, Outcome.INVALID, why)
         else:
             self._network.reply(client, Reply(request.id, Outcome.DONE, target, self._raft.leader))

@@ -61,6 +61,14 @@ def test_who_is_no_member_is_not_removed_nor_those_named_beside_him(shell: Shell
     assert shell.asked == [MembersRequest(0)]
 
 
+def test_who_is_no_member_is_not_replaced_unless_that_is_done_already(shell: Shell) -> None:
+    shell.run(f"replace n9 n4 {PLACE}", code=2)
+    assert "n9: no such member" in shell.said
+    shell.run("replace n9", code=2)
+    assert shell.asked == [MembersRequest(0)]
+    assert shell.run(f"replace n9 n2 {PLACE}").startswith("NODE  ROLE")
+
+
 def test_list_shows_who_takes_part(shell: Shell) -> None:
     assert shell.run("list").splitlines() == [
         "NODE  ROLE     LEADER  LOG  ANSWERS  PEER               NOTE",
@@ -111,7 +119,9 @@ def test_each_command_asks_for_what_it_says_and_shows_what_came_of_it(
     shell: Shell, line: str, wish: MembershipChange
 ) -> None:
     assert shell.run(line).startswith("NODE  ROLE")
-    looks = [MembersRequest(0)] if wish.remove else []  # Whether they are members at all.
+    looks = (
+        [MembersRequest(0)] if line.split(maxsplit=1)[0] in ("remove", "replace") else []
+    )  # Whether they are members at all.
     assert shell.asked == [*looks, wish]
     assert json.loads(shell.run(f"{line} --json"))["leader"] == "n1"
 

@@ -152,6 +152,20 @@ def test_a_leader_that_joined_later_is_found(grown: FakeCluster, monkeypatch: py
     client.close()
 
 
+def test_a_leader_that_is_somewhere_else_by_now_is_found(grown: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "LEARN_EVERY_S", 1_000)
+    nodes = (
+        *grown.config.nodes[:3],
+        msgspec.structs.replace(grown.config.nodes[3], client=f"ipc://{grown.directory}/old"),
+    )
+    with Client(msgspec.structs.replace(grown.config, nodes=nodes)) as client:
+        assert client.kv.put("key", b"value") == 1
+        assert client.topology().endpoints["n4"] == grown.config.nodes[3].client
+        grown.stop("n4")
+        grown.leader = "n1"
+        assert client.kv.put("key", b"again") == 2
+
+
 def test_a_leader_that_joined_later_is_asked_about_the_membership(grown: FakeCluster) -> None:
     Script(grown, DONE)
     client = Client(old(grown))

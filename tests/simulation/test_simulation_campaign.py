@@ -1,14 +1,19 @@
 """Many seeds, over processes and within a budget; and the command that runs them."""
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from random import Random
+from typing import Any
 
 import pytest
 
 from zraft.cli import commands, simulate
 from zraft.errors import ConfigError
+from zraft.machines.kv.store import KeyValueStore
 from zraft.simulation import campaign as campaigns
 from zraft.simulation.campaign import Summary, campaign
+from zraft.simulation.machines import asked_of
 from zraft.simulation.plan import Plan
 from zraft.simulation.recipe import Recipe
 from zraft.simulation.report import Report
@@ -59,6 +64,18 @@ def test_processes_find_what_one_process_finds() -> None:
     assert all(report.events >= 300 and report.trace for report in alone.values())
 
 
+@pytest.mark.parametrize("given", [["text"], [], None, b"bytes"])
+def test_a_machine_that_gives_nothing_to_ask_is_named(given: object) -> None:
+    machine = KeyValueStore()
+    machine.simulated_commands = lambda random: given  # type: ignore[attr-defined]
+    commands_of, queries_of = asked_of(machine)
+    with pytest.raises(
+        ConfigError, match=r"KeyValueStore.simulated_commands\(\) must give a list of bytes, one at least"
+    ):
+        commands_of(Random(1))
+    assert queries_of is None
+
+
 # -- the command ---------------------------------------------------------------------------------------------------------
 
 
@@ -90,6 +107,23 @@ def test_a_replay_runs_its_seed_as_the_line_says(capsys: pytest.CaptureFixture[s
     assert run("--replay", "16", "--nodes", "1", "--clients", "1", "--events", "1", "--faults", "loss") == 1
     assert "smaller" not in capsys.readouterr().out
     assert run("--replay", "16", "--faults", "none") == 0
+
+
+@pytest.mark.usefixtures("_pretended")
+def test_ctrl_c_ends_it_with_what_there_is_to_tell(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_short(recipes: Iterable[Recipe], **options: Any) -> Iterator[campaigns.Finished]:
+        yield from itertools.islice(campaign(recipes, **options), 8)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zraft.cli.simulate.campaign", cut_short)
+    assert run("--seeds", "10..20") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["seed 16 fails: I5 does not hold: it changed (log.py:7)", "  zraft simulate --replay 16"]
+    assert lines[2].startswith("8 seeds, 1 failed")
+    assert run("--seeds", "0..10") == commands.INTERRUPTED
+    assert "8 seeds, 0 failed" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("_pretended")

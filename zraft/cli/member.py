@@ -6,6 +6,7 @@ These commands change the membership alone. Nodes of a cluster on this machine a
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -77,10 +78,7 @@ def remove(nodes: Names, config_file: ConfigFile = None, timeout: Timeout = 5.0,
     Exit code 2 when one of them is no member, and then nobody leaves.
     """
     with _client(find_config(config_file), timeout) as client:
-        members = [each.node for each in client.members.list().members]
-        unknown = [node for node in nodes if node not in members]
-        if unknown:
-            raise InvalidRequest(f"{', '.join(unknown)}: no such member; there are {', '.join(members)}")
+        _check_known(client, nodes)
         show(client.members.remove(*nodes), as_json=as_json)
 
 
@@ -115,11 +113,21 @@ def replace(
         )
     endpoints = None if new is None else endpoints_of(config, new, peer, for_clients, for_monitors)
     with _client(config, timeout) as client:
+        _check_known(client, [old], instead=new)
         if new is None or endpoints is None:
             known = client.members.renew(old)
         else:
             known = client.members.add(new, endpoints, manual=_is_manual(config, manual), replaces=old)
     show(known, as_json=as_json)
+
+
+def _check_known(client: Client, nodes: Sequence[NodeId], instead: NodeId | None = None) -> None:
+    """Refuse names that are no member's, lest a slip looks like success; unless `instead` votes in their place already."""
+    roles = {each.node: each.role for each in client.members.list().members}
+    members = list(roles)
+    unknown = [node for node in nodes if node not in roles]
+    if unknown and roles.get(instead or "") != "voter":
+        raise InvalidRequest(f"{', '.join(unknown)}: no such member; there are {', '.join(members)}")
 
 
 def endpoints_of(

@@ -54,7 +54,8 @@ def simulate(
 ) -> None:
     """Run whole clusters in virtual time under every fault, and check that nothing goes wrong.
 
-    Exit code 1 when something has, with the line that replays it. The same seed gives the same run on any machine.
+    Exit code 1 when something has, with the line that replays it. The same seed gives the same run on any machine. Ctrl-C ends it
+    with what there is to tell by then.
     """
     if replay is not None and seeds is not None:
         raise ConfigError("--replay runs one seed and --seeds many; give one of them")
@@ -64,15 +65,22 @@ def simulate(
     recipes = (msgspec.structs.replace(chosen, seed=seed) for seed in numbers)
     began = time.monotonic()
     processes = min(jobs or os.cpu_count() or 1, len(numbers))
-    summary = _run(recipes, len(numbers), processes, budget_s, shows=sys.stderr.isatty() and not as_json)
+    finished = campaign(recipes, jobs=processes, budget_s=float("inf") if budget_s is None else budget_s)
+    summary, cut_short = Summary(), False
+    try:
+        _run(finished, len(numbers), summary, as_json=as_json)
+    except KeyboardInterrupt:
+        cut_short = True
     took_s = time.monotonic() - began
-    small = _smaller(summary.failures[0]) if summary.failures and shrink and replay is None else None
+    small = _smaller(summary.failures[0]) if summary.failures and shrink and replay is None and not cut_short else None
     if as_json:
         print(json.dumps(_as_data(summary, took_s, small)))
     else:
         _print(summary, took_s, small)
     if summary.failures:
         raise typer.Exit(1)
+    if cut_short:
+        raise KeyboardInterrupt
 
 
 def _kinds(faults: str | None) -> tuple[str, ...] | None:
@@ -94,16 +102,18 @@ def _seeds(text: str) -> range:
     return range(int(match[1]), int(match[2]))
 
 
-def _run(recipes: Iterable[Recipe], count: int, jobs: int, budget_s: float | None, *, shows: bool) -> Summary:
-    summary = Summary()
+def _run(finished: Iterable[Finished], count: int, summary: Summary, *, as_json: bool) -> None:
+    """Sum up what comes, and say at once what fails."""
+    shows = sys.stderr.isatty() and not as_json
     bar: Any = typer.progressbar(length=count, label="simulating", file=sys.stderr) if shows else nullcontext()
-    finished = campaign(recipes, jobs=jobs, budget_s=float("inf") if budget_s is None else budget_s)
     with bar as progress:
         for recipe, report in finished:
             summary.add(recipe, report)
+            if report.broken and not as_json:
+                where = f" ({report.where})" if report.where else ""
+                print(f"seed {recipe.seed} fails: {report.violation}{where}\n  {recipe.line}", flush=True)
             if progress is not None:
                 progress.update(1)
-    return summary
 
 
 def _smaller(failure: Finished) -> Recipe:
@@ -129,10 +139,6 @@ def _as_data(summary: Summary, took_s: float, small: Recipe | None) -> dict[str,
 
 
 def _print(summary: Summary, took_s: float, small: Recipe | None) -> None:
-    for recipe, report in summary.failures:
-        where = f" ({report.where})" if report.where else ""
-        print(f"seed {recipe.seed} fails: {report.violation}{where}")
-        print(f"  {recipe.line}")
     if small is not None:
         print(f"smaller: {small.line}")
     print(

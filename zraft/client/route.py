@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from zraft.raft.types import NodeId
 
-_NOT_CONNECTED = "not connected"
+_NOT_CONNECTED, _LOST = "not connected", "connection lost"
 
 
 class Route:
@@ -85,12 +85,16 @@ class Route:
 
     def gone(self, node: NodeId) -> None:
         """Note that the connection to `node` broke."""
-        self._reasons[node] = "connection lost"
+        self._reasons[node] = _LOST
         self._forget(node)
 
     def unreachable(self, node: NodeId) -> None:
         """Note that the local socket refused, since no connection to `node` stands."""
         self._reasons[node] = _NOT_CONNECTED
+
+    def lacks_connection(self, node: NodeId) -> bool:
+        """Whether none stood when `node` was last tried."""
+        return self._reasons.get(node) in (_NOT_CONNECTED, _LOST)
 
     def strange(self, node: NodeId, why: str) -> None:
         """Note that `node` sent something that is no answer."""

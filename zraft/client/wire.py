@@ -171,9 +171,8 @@ class Wire:
         now = time.monotonic()
         if ready:
             self._take_in(ready, now)
-        self._conversation.expire(
-            now
-        )  # After the answers, which may have come in time, and before who waits looks again.
+        # After the answers, which may have come in time, and before who waits looks again.
+        self._conversation.expire(now)
 
     def _sleep(self, ms: int) -> dict[Socket | int, int]:
         try:
@@ -270,9 +269,12 @@ class Wire:
                 self._meet(learned(reply), now)
                 return True
             self._conversation.received(name, reply, now)
-            if reply.leader is not None and reply.leader not in self._links:
-                self._ask_for_nodes(name)  # It joined later.
+            if reply.leader is not None and not self._reaches(reply.leader):
+                self._ask_for_nodes(name)  # It joined later, or is somewhere else by now.
         return False
+
+    def _reaches(self, node: NodeId) -> bool:
+        return node in self._links and not self._conversation.route.lacks_connection(node)
 
     def _ask_for_nodes(self, name: str) -> None:
         """Ask a node which nodes there are, unless only some of them are to be asked, or it was asked already."""
@@ -283,16 +285,22 @@ class Wire:
             self._asking.add(name)
 
     def _meet(self, endpoints: dict[NodeId, str], now: float) -> None:
-        """Connect to nodes that joined since the cluster was known."""
-        new = {node: endpoint for node, endpoint in endpoints.items() if node not in self._links}
+        """Connect to nodes that joined since the cluster was known, and anew to those out of reach that are somewhere else now."""
+        known = {} if self._topology is None else self._topology.endpoints
+        new = {node: at for node, at in endpoints.items() if known.get(node) != at and not self._reaches(node)}
         if not new or self._topology is None:
             return
-        self._links |= self._connect(new)
+        links = self._connect(new)
         for node in new:
-            self._conversation.route.meet(node)
+            if node in self._links:
+                self._conversation.lost(node, now)
+                self._links[node].close()
+            else:
+                self._conversation.route.meet(node)
+        self._links |= links
         self._conversation.connected(now)
         self._choose_sources()
-        self._topology = msgspec.structs.replace(self._topology, endpoints=self._topology.endpoints | endpoints)
+        self._topology = msgspec.structs.replace(self._topology, endpoints=known | new)
         self._on_known(self._topology)
 
     def _settle(self, topology: Topology) -> None:

@@ -156,19 +156,19 @@ class Raft(TermGate):
         return role.roster.change(change, role.first_own_index)
 
     def transfer(self, target: NodeId | None, now: float) -> NodeId | None:
-        """Begin to hand leadership to `target`, or to the most up-to-date voter; return it, or None when there is none.
+        """Begin to hand leadership to `target`, or to the most up-to-date voter; return it, or None when that cannot be now.
 
         `Ready.role_change` tells when it has gone. After an election timeout the attempt ends, and proposals are taken again.
         """
         self.now = now
         if not isinstance(self.role, Leader):
             return None
-        able = self.role.handover.successors()
+        handover = self.role.handover
+        if target is None and handover.transfer is not None:
+            return handover.transfer.target
+        able = handover.successors()
         chosen = next(iter(able), None) if target is None else target
-        if chosen not in able:
-            return None
-        self.role.handover.begin(chosen)
-        return chosen
+        return chosen if chosen in able and handover.begin(chosen) else None
 
     def written(self, id: int, now: float) -> None:
         """Hear that write `id` is durable; they are reported in order, and each one once."""

@@ -64,7 +64,7 @@ class Follower:
         if self.state.now >= self._election_at:
             self.state.become_pre_candidate()
         elif self.state.now >= self._ask_again_at:
-            self._ask()  # Question or answer may be lost; a new attempt makes the old one void.
+            self._ask()  # Question or answer may be lost, or just be slow.
 
     def read(self, context: int) -> None:
         """Take a linearizable read that this node answers itself (thesis §6.4, last paragraph)."""

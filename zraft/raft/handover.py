@@ -55,10 +55,19 @@ class Handover:
     def _stalled_at(self) -> float:
         return self._state.writing_since + self._state.settings.disk_stall_ms
 
-    def begin(self, target: NodeId) -> None:
-        """Let `target` take over as soon as it has everything."""
-        self.transfer = Transfer(target, self._state.now + self._state.settings.election_timeout_upper_ms)
+    def begin(self, target: NodeId) -> bool:
+        """Let `target` take over as soon as it has everything; False when another has been told to stand.
+
+        A transfer under way keeps its end, whoever is to be its target now: else proposals could be held back for ever. One whose
+        target was told goes on: that one may stand at any moment, and only the end of its transfer keeps it from deposing us.
+        """
+        under_way = self.transfer
+        if under_way is not None and (under_way.told or under_way.target == target):
+            return under_way.target == target
+        timeout = self._state.settings.election_timeout_upper_ms
+        self.transfer = Transfer(target, under_way.deadline if under_way else self._state.now + timeout)
         self.advanced(target)
+        return True
 
     def advanced(self, peer: NodeId) -> None:
         """See whether the successor, if `peer` is that, has everything now; then tell it to stand."""

@@ -78,7 +78,11 @@ class Rounds:
 
 
 class ForwardedReads:
-    """The reads of one follower, which its leader confirms: one attempt under way, those that come meanwhile share the next.
+    """The reads of one follower, which its leader confirms; those that come while an attempt is under way share the next.
+
+    An attempt that stays unanswered is followed by another, and not made void by it: where a round takes longer than a
+    follower waits, none would ever be answered. The leader confirms an attempt after all that came before it had come; so an
+    answer confirms every read that this attempt, or an earlier one, asked for first, and no other.
 
     Parameters
     ----------
@@ -90,11 +94,13 @@ class ForwardedReads:
         self._random = random
         self.attempt = 0
         """Number of the newest attempt; 0 before the first."""
+        self._first = 0
+        """Number of the first one."""
         self._waiting: list[int] = []
-        self._asked: list[int] = []
-        """Contexts that the attempt under way will confirm."""
+        self._asked: list[tuple[int, int]] = []
+        """Attempts, rising, and contexts that each was the first to ask for."""
         self.asked_at: float | None = None
-        """When it left; None when none is under way."""
+        """When the newest attempt left; None when none is under way."""
 
     def accept(self, context: int) -> None:
         """Take a read; an attempt that is under way already does not confirm it."""
@@ -106,21 +112,28 @@ class ForwardedReads:
         return bool(self._waiting) and self.asked_at is None
 
     def ask(self, now: float) -> int:
-        """Begin an attempt for all that wait, also for those whose attempt was given up; return its number."""
-        self.attempt = self.attempt + 1 if self.attempt else self._random.getrandbits(_ATTEMPT_BITS)
-        self._asked += self._waiting
+        """Begin an attempt for all that wait, also for those that were asked for before; return its number."""
+        if self.attempt:
+            self.attempt += 1
+        else:
+            self.attempt = self._first = self._random.getrandbits(_ATTEMPT_BITS)
+        self._asked += [(self.attempt, context) for context in self._waiting]
         self._waiting = []
         self.asked_at = now
         return self.attempt
 
     def answered(self, attempt: int) -> list[int]:
-        """Return the contexts that an answer confirms; none if it is to another attempt than the newest."""
-        if attempt != self.attempt or self.asked_at is None:
+        """Return the contexts that an answer to `attempt` confirms; none if there was no such attempt."""
+        if not self._first <= attempt <= self.attempt:
             return []
-        confirmed, self._asked, self.asked_at = self._asked, [], None
+        confirmed = [context for asked, context in self._asked if asked <= attempt]
+        self._asked = self._asked[len(confirmed) :]
+        if not self._asked:
+            self.asked_at = None
         return confirmed
 
     def drop(self) -> list[int]:
         """Give up all of them; return their contexts."""
-        dropped, self._asked, self._waiting, self.asked_at = self._asked + self._waiting, [], [], None
+        dropped = [context for _, context in self._asked] + self._waiting
+        self._asked, self._waiting, self.asked_at = [], [], None
         return dropped

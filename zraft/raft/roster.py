@@ -5,6 +5,7 @@ whoever leads, also by a later leader who finds it half done. So nothing here is
 in its log, except how far each learner has come, which it measures anew.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -59,8 +60,10 @@ class Roster:
         """Nodes met under another data directory than the registered one: they count for nothing."""
         self._leaving: dict[NodeId, _Farewell] = {}
         """Nodes that are members no more, and may not have heard so."""
-        self._rounds: dict[NodeId, _Race] = {}
+        self._races: dict[NodeId, _Race] = {}
         """How far each learner has come."""
+        self._marks = deque([(state.now, state.log.last_index)])
+        """How far the log went at some moments, a heartbeat apart: the newest that lies an election timeout back, and those since."""
         self._adopt()
 
     @property
@@ -176,6 +179,7 @@ class Roster:
         Nobody is promoted before this leader has committed something of its term, for the reason that `change` gives.
         """
         now = self._state.now
+        self._mark(now)
         for peer in [peer for peer, farewell in self._leaving.items() if now >= farewell.until]:
             del self._leaving[peer], self.progress[peer]
         if self._state.log.commit_index >= first_own_index:
@@ -186,7 +190,7 @@ class Roster:
         if peer not in self.current.learners:
             return
         log, now = self._state.log, self._state.now
-        running = self._rounds.setdefault(peer, _Race(log.last_index, now))
+        running = self._races.setdefault(peer, _Race(log.last_index, now))
         if self.progress[peer].match_index < running.goal:
             return
         # Thesis §4.2.1: the last round must be shorter than an election timeout, or promoting it could cost availability.
@@ -194,7 +198,7 @@ class Roster:
         in_step = self.progress[peer].match_index == log.last_index
         if in_step or now - running.began < self._state.settings.election_timeout_lower_ms:
             self.progress[peer].caught_up = True
-        self._rounds[peer] = _Race(log.last_index, now)
+        self._races[peer] = _Race(log.last_index, now)
 
     def _promote(self) -> None:
         """Make voters of the learners that have caught up, while no other change is open and the new quorum answers."""
@@ -209,8 +213,21 @@ class Roster:
         self._change_to(changes.entering(current, goal))
 
     def _is_ready(self, learner: NodeId) -> bool:
-        """Whether a learner is there, and has caught up."""
-        return self.answers(learner) and self.progress[learner].caught_up
+        """Whether a learner is there, and has caught up, and has not fallen behind since by more than an election timeout."""
+        marked_at, marked = self._marks[0]
+        settings, progress = self._state.settings, self.progress.get(learner)
+        lags = marked_at <= self._state.now - settings.election_timeout_lower_ms and marked > (
+            progress.match_index if progress is not None else 0
+        )
+        return progress is not None and progress.caught_up and not lags and self.answers(learner)
+
+    def _mark(self, now: float) -> None:
+        """Note how far the log goes."""
+        settings, marks = self._state.settings, self._marks
+        if now - marks[-1][0] >= settings.heartbeat_interval_ms:
+            marks.append((now, self._state.log.last_index))
+        while len(marks) > 1 and marks[1][0] <= now - settings.election_timeout_lower_ms:
+            marks.popleft()
 
     def _check_quorum(self, goal: Membership) -> None:
         if set(goal.voters) == set(self.current.voters):
@@ -269,7 +286,7 @@ class Roster:
                 self.lost.discard(peer)
                 self._met.pop(peer, None)
                 self._leaving.pop(peer, None)
-                self._rounds.pop(peer, None)
+                self._races.pop(peer, None)
             self.progress[peer] = Progress(state.log.last_index + 1, state.now)
         for peer in self.progress.keys() - set(state.peers) - self._leaving.keys():
             disk_id = before.disk_ids.get(peer) if before is not None else None

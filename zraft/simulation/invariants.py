@@ -333,15 +333,18 @@ class Witness:
     def _check_durable_quorum(self, process: "Process", entries: list[Entry]) -> None:
         self.checked["I6"] += 1
         current = process.raft.memberships.current
-        halves = [current.voters, current.outgoing]
+        halves = [(current.voters, entries), (current.outgoing, entries)]
         disk_ids = dict(current.disk_ids)
-        for brought in (decode(entry.data) for entry in entries if entry.kind == EntryKind.MEMBERSHIP):
-            if brought.outgoing:  # It was in force, and may have been left in the very step that committed it.
-                halves += [brought.voters, brought.outgoing]
+        for position, entry in enumerate(entries, start=1):
+            brought = decode(entry.data) if entry.kind == EntryKind.MEMBERSHIP else current
+            if brought.outgoing and brought is not current:
+                # It was in force, and may have been left in the very step that committed it. Then it decided about entries
+                # up to its own; those after it may be committed by what came after it alone (its voters are needed by both).
+                halves += [(brought.voters, entries[:position]), (brought.outgoing, entries[:position])]
                 disk_ids = {**brought.disk_ids, **disk_ids}
-        for voters in filter(None, halves):
+        for voters, decided in halves:
             disks = [self.durables.get((voter, disk_ids.get(voter, ""))) for voter in voters]
-            for entry in entries:
+            for entry in decided if voters else ():
                 holders = sum(disk is not None and disk.holds(entry) for disk in disks)
                 if holders <= len(voters) // 2:
                     raise Violation("I6", f"{process.id} commits {entry.id}, durable at {holders} of {voters}")

@@ -85,11 +85,17 @@ class Liveness:
         if len(running) < len(cluster.ids):
             return None
         known = [process.raft.memberships.current for process in running]
-        halves = [voters for each in known for voters in (each.voters, each.outgoing) if voters]
         whole = [id for id in cluster.ids if id != cluster.nemesis.operator.ailing]
+        # Of whom a membership has registered nothing yet, the vote does not count; only in a fresh cluster everybody's does.
+        halves = [
+            (voters, [id for id in whole if not each.disk_ids or cluster.nodes[id].is_registered_in(each)])
+            for each in known
+            for voters in (each.voters, each.outgoing)
+            if voters
+        ]
         chosen: list[NodeId] = []
         for id in self._random.sample(whole, len(whole)):
-            if all(len({*voters} & {*chosen}) > len(voters) // 2 for voters in halves):
+            if all(len({*voters} & {*able} & {*chosen}) > len(voters) // 2 for voters, able in halves):
                 return chosen if halves else None
             chosen.append(id)
         return None

@@ -14,6 +14,7 @@ Without the first, commands are random bytes, most of which a machine refuses, b
 from collections.abc import Callable
 from random import Random
 
+from zraft.errors import ConfigError
 from zraft.machines.configured import made
 from zraft.machines.kv import commands as kv
 from zraft.machines.kv.store import KeyValueStore
@@ -46,10 +47,28 @@ def mounted(path: str = "") -> dict[str, StateMachine]:
 
 
 def asked_of(machine: StateMachine) -> tuple[Asked, Asked | None]:
-    """Return what makes commands and queries for a machine under test; None when nobody asks it."""
-    commands: Asked = getattr(machine, "simulated_commands", None) or _noise
-    queries: Asked | None = getattr(machine, "simulated_queries", None)
-    return commands, queries
+    """Return what makes commands and queries for a machine under test; None when nobody asks it.
+
+    Both raise `ConfigError` when the machine gives something that cannot be asked.
+    """
+    commands = _checked(machine, "simulated_commands") or _noise
+    return commands, _checked(machine, "simulated_queries")
+
+
+def _checked(machine: StateMachine, name: str) -> Asked | None:
+    method = getattr(machine, name, None)
+    if method is None:
+        return None
+
+    def asked(random: Random) -> list[bytes]:
+        given = method(random)
+        if not isinstance(given, list) or not given or not all(isinstance(each, bytes) for each in given):
+            raise ConfigError(
+                f"{type(machine).__name__}.{name}() must give a list of bytes, one at least, and gave {given!r:.80}"
+            )
+        return given
+
+    return asked
 
 
 def _noise(random: Random) -> list[bytes]:

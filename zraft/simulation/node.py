@@ -47,6 +47,8 @@ class SimulatedNode:
         self.boots = 0
         self.doomed = ""
         self.held_down = False
+        self.joins = False
+        """It waits to be let in, even with an empty log: as `zraft cluster add` has all nodes do from then on."""
         self.rotten = ""
         """The file in which a bit has flipped, until a process has started over it, or none could."""
         self._writing: list[Write] = []
@@ -186,6 +188,8 @@ class SimulatedNode:
             self._end()
         self.disk, self.durable, self._writing = Disk(self.id, self.cluster.hits), None, []
         self.rotten = ""
+        # A founder that was alone would found another cluster, since it needs nobody's vote for that.
+        self.joins = self.joins or len(self.cluster.voters) == 1
         self._restart()
 
     def rot(self) -> bool:

@@ -142,7 +142,7 @@ class Process:
         return Replica(
             settings,
             start_from(storage, self.machines.restore, self._told_of_damage),
-            Membership(voters if id in voters else ()),
+            Membership(voters if id in voters and not self.node.joins else ()),
             world=World(
                 self.clock,
                 Random(random.getrandbits(64)),  # noqa: S311 - dice

@@ -100,5 +100,7 @@ def answer_to(name: str, ask: Callable[[], bytes]) -> bytes:
         return bytes([Answer.DONE]) + ask()
     except InvalidRequest as error:
         return bytes([Answer.INVALID]) + str(error).encode(errors="backslashreplace")
-    except Exception as error:  # noqa: BLE001 - a machine under test may fail in any way, and its failure is the answer
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a machine under test may fail in any way, and its failure is the answer
         return bytes([Answer.INVALID]) + f"the machine {name} failed: {type(error).__name__}".encode()
