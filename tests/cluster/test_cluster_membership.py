@@ -166,6 +166,8 @@ def test_what_cannot_be_is_refused_and_changes_nothing(three: Clusters) -> None:
     before = (three.directory / "cluster.yaml").read_text()
     assert "no such node" in three.run("cluster", "remove", "n9", code=2).stderr
     assert "n9: no such member; there are n1, n2, n3" in three.run("member", "remove", "n3", "n9", code=2).stderr
+    assert "a cluster has 9 at most" in three.run("cluster", "add", "7", code=2).stderr
+    assert lines(three, "cluster", "add", "--name", "n2") == ["n2 is a member already", "n2 has caught up, and votes"]
     assert "--name is for one node" in three.run("cluster", "add", "2", "--name", "n9", code=2).stderr
     assert "must be 1 to 64" in three.run("cluster", "add", "--name", "a/b", code=2).stderr
     (three.directory / "data" / "n9").mkdir()

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from zraft import config
 from zraft.client.client import Client
 from zraft.config import Config
-from zraft.errors import Unavailable, ZraftError
+from zraft.errors import ConfigError, Unavailable, ZraftError
 from zraft.raft.types import Endpoints, NodeId
 from zraft.requests import Member, Members
 from zraft.supervisor import background
 from zraft.supervisor.control import Line
+from zraft.supervisor.directory import NODES_MAX
 
 LOOK_S = 0.2
 """Between two looks at how far learners have come."""
@@ -37,8 +38,18 @@ def add(settings: Config, names: Sequence[NodeId | None], timeout_s: float, say:
         It could not be done, or not in time; the line says how far it got.
     """
     manual = settings.membership.promote == "manual"
+    there = {node.id for node in settings.nodes}
+    more = [name for name in names if name not in there]
+    if len(there) + len(more) > NODES_MAX:
+        raise ConfigError(
+            f"{len(there)} nodes and {len(more)} more: a cluster has {NODES_MAX} at most; remove some first"
+        )
     added = []
     for name in names:
+        if name is not None and _is_member(settings, name, timeout_s):
+            say(f"{name} is a member already")
+            added.append(name)
+            continue
         with Line(settings.supervisor.control) as line:
             reply = line.ask("add", name, timeout_s=timeout_s)
         node = str(reply.result["node"])
@@ -51,6 +62,11 @@ def add(settings: Config, names: Sequence[NodeId | None], timeout_s: float, say:
     with Client(settings, timeout_s=timeout_s) as client:
         for text in _progress(client, added, timeout_s):
             say(text)
+
+
+def _is_member(settings: Config, name: NodeId, timeout_s: float) -> bool:
+    with Client(settings, timeout_s=timeout_s) as client:
+        return any(each.node == name for each in client.members.list().members)
 
 
 def remove(settings: Config, node: str, timeout_s: float) -> str:

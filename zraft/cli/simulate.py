@@ -43,9 +43,7 @@ def simulate(
     ] = None,
     budget_s: Annotated[float | None, typer.Option(min=0.001, help="Begin no more after so many seconds.")] = None,
     faults: Annotated[str | None, typer.Option(metavar="LIST", help="These kinds alone, or none.")] = None,
-    replay: Annotated[
-        int | None, typer.Option(min=0, metavar="SEED", help="Run this seed, and tell all of it.")
-    ] = None,
+    replay: Annotated[int | None, typer.Option(min=0, metavar="SEED", help="Run this seed alone.")] = None,
     clients: Annotated[int | None, typer.Option(min=1, help="Else as each seed has it.")] = None,
     events: Annotated[int | None, typer.Option(min=1, help="Faults end after so many events.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; else one for each processor.")] = None,
