@@ -38,7 +38,7 @@ def leader(
     ZRAFT_TERM in its environment: one run at a time, and never for an older leader after a newer one. Of the changes that come
     while it runs, only the newest gets a run. If it fails, it is run again after 1 s, then 2 s, up to 30 s, until it succeeds
     or there is a newer leader. However long it takes, it is left to end; but when the watch is ended, SIGTERM goes to its
-    process group, and after 5 s, or a second Ctrl-C, SIGKILL.
+    process group, and after 5 s, or a second Ctrl-C, SIGKILL. Only a watch that is itself ended by SIGKILL leaves it running.
     """
     if command and not watches:
         raise ConfigError("a command is for --watch: zraft leader --watch -- CMD...")
