@@ -337,7 +337,7 @@ def test_a_leader_that_is_told_that_it_is_alone_still_runs_its_follower_script(r
     script = str(place / "role.sh")
     one = rig(nodes=1, hooks={"leader": script, "follower": script, "grace_ms": 300, "timeout_ms": 2_000})
     node = one.start("n1")
-    eventually("the leader script has run", lambda: ran.exists() and ran.read_text().split()[-1] == "leader")
+    eventually("the leader script has run", lambda: ran.exists() and ran.read_text().endswith("leader\n"))
     node.signal(signal.SIGTERM)
     node.printed("stopping on SIGTERM")
     node.signal(signal.SIGUSR1)
