@@ -109,7 +109,7 @@ class Leader:
         if isinstance(message, HeartbeatResponse | AppendEntriesResponse | InstallSnapshotResponse):
             known = self.roster.knows(source, message.disk_id)
             if not isinstance(message, HeartbeatResponse) and not known:
-                return  # Of a data directory that is not registered, only answers to heartbeats are heard: it is met by them.
+                return  # Of a data directory that is not registered, only answers to heartbeats count: by them it is met.
         match message:
             case HeartbeatResponse():
                 self.roster.meet(source, message.disk_id)

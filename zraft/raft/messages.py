@@ -81,7 +81,8 @@ class AppendEntriesResponse(msgspec.Struct, frozen=True, array_like=True):
     term: Term
     success: bool
     match_index: Index
-    """On success, the last index known equal to the leader's and durable here. On refusal, the `prev.index` that does *not* match."""
+    """On success, the last index known equal to the leader's and durable here; on refusal, the `prev.index` that does *not*
+    match."""
     hint: EntryId
     """On refusal, the follower's last entry that could still match the leader's log (paper §5.3, fast back-up)."""
     disk_id: str

@@ -39,8 +39,8 @@ class RoleChange(msgspec.Struct, frozen=True):
 class Write(msgspec.Struct, frozen=True):
     """One turn's worth of disk work: all of it becomes durable together, or the node stops.
 
-    `truncate_from`, `begins_after`, `entries` and `hard_state` are written in this order, which is not that of the fields, and synced
-    together; then `responses` may leave.
+    `truncate_from`, `begins_after`, `entries` and `hard_state` are written in this order, which is not that of the fields,
+    and synced together; then `responses` may leave.
     """
 
     id: int
@@ -70,9 +70,9 @@ class Write(msgspec.Struct, frozen=True):
 class Ready(msgspec.Struct, frozen=True):
     """What the core wants done, **begun in the order of the fields**, by one function (`zraft.replica.Replica._carry_out`).
 
-    `sends` come first since followers then work while the own disk does. `pieces` follow the write, after which the log has room for
-    them; `install` comes before what is committed after that snapshot; and reads come after the entries that they are to see.
-    Nothing here waits for the write but its `responses`: what is committed is held by a majority, with or without this node.
+    `sends` come first, since followers then work while the own disk does. `install` comes before what is committed after
+    that snapshot, and reads come after the entries that they are to see. Nothing here waits for the write but its
+    `responses`: what is committed is held by a majority, with or without this node.
     """
 
     sends: list[tuple[NodeId, Message]]
