@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-CPU_S = 60
+CPU_S = 150
 """How much of a processor's time one check may take; a bug that needs more counts as not found by it."""
 WALL_S = 240
 """How long it may take on a machine that has other things to do."""
