@@ -93,6 +93,7 @@ class Conversation:
         """Note that an attempt was handed to ZeroMQ."""
         errand.sent(id, node, now + self._patience_s)
         self._attempts[id] = errand
+        self.route.connected(node)
         self.route.asked(node)
 
     def asked(self) -> set[NodeId]:
@@ -239,7 +240,7 @@ class Conversation:
 
     def lost(self, node: NodeId, now: float) -> None:
         """Note that the connection to `node` broke: no answer will come to what it was asked."""
-        self.route.gone(node)
+        self.route.gone(node, now)
         for errand in self._errands():
             if errand.current is not None and errand.attempts.get(errand.current) == node:
                 errand.retry(now)

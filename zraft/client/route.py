@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from zraft.raft.types import NodeId
 
-_NOT_CONNECTED, _LOST = "not connected", "connection lost"
+_NOT_CONNECTED = "not connected"
 
 
 class Route:
@@ -28,6 +28,8 @@ class Route:
         self.leader: NodeId | None = None
         """Who leads, by the last word that was heard."""
         self._suspected_until: dict[NodeId, float] = {}
+        self._out_of_reach_since: dict[NodeId, float] = {}
+        """Since when no connection stands, of those for which none did when they were tried last."""
         self._reasons: dict[NodeId, str] = {}
         """Why each node did not serve when it was last asked; absent when it did."""
 
@@ -83,18 +85,24 @@ class Route:
         self._suspected_until[node] = now + self._suspicion_s
         self._forget(node)
 
-    def gone(self, node: NodeId) -> None:
+    def gone(self, node: NodeId, now: float) -> None:
         """Note that the connection to `node` broke."""
-        self._reasons[node] = _LOST
+        self._reasons[node] = "connection lost"
+        self._out_of_reach_since.setdefault(node, now)
         self._forget(node)
 
-    def unreachable(self, node: NodeId) -> None:
+    def unreachable(self, node: NodeId, now: float) -> None:
         """Note that the local socket refused, since no connection to `node` stands."""
         self._reasons[node] = _NOT_CONNECTED
+        self._out_of_reach_since.setdefault(node, now)
 
-    def lacks_connection(self, node: NodeId) -> bool:
-        """Whether none stood when `node` was last tried."""
-        return self._reasons.get(node) in (_NOT_CONNECTED, _LOST)
+    def connected(self, node: NodeId) -> None:
+        """Note that the local socket took something for `node`."""
+        self._out_of_reach_since.pop(node, None)
+
+    def is_out_of_reach(self, node: NodeId, now: float) -> bool:
+        """Whether no connection to `node` stood whenever it was tried, for as long as a silent one would be suspected."""
+        return now - self._out_of_reach_since.get(node, now) >= self._suspicion_s
 
     def strange(self, node: NodeId, why: str) -> None:
         """Note that `node` sent something that is no answer."""

@@ -204,7 +204,7 @@ class Wire:
                 self._greeter.greeted(endpoint, now)
                 self._conversation.route.silent(endpoint, now)  # Until it answers; then there is another route.
             else:
-                self._conversation.route.unreachable(endpoint)
+                self._conversation.route.unreachable(endpoint, now)
                 refused.add(endpoint)
         return refused
 
@@ -227,7 +227,7 @@ class Wire:
                     self._learn_at = now + LEARN_EVERY_S
                     self._ask_for_nodes(node)
                 return True
-            self._conversation.route.unreachable(node)
+            self._conversation.route.unreachable(node, now)
         return False
 
     def _send(self, link: _Link, parts: list[bytes]) -> bool:
@@ -269,12 +269,12 @@ class Wire:
                 self._meet(learned(reply), now)
                 return True
             self._conversation.received(name, reply, now)
-            if reply.leader is not None and not self._reaches(reply.leader):
+            if reply.leader is not None and not self._reaches(reply.leader, now):
                 self._ask_for_nodes(name)  # It joined later, or is somewhere else by now.
         return False
 
-    def _reaches(self, node: NodeId) -> bool:
-        return node in self._links and not self._conversation.route.lacks_connection(node)
+    def _reaches(self, node: NodeId, now: float) -> bool:
+        return node in self._links and not self._conversation.route.is_out_of_reach(node, now)
 
     def _ask_for_nodes(self, name: str) -> None:
         """Ask a node which nodes there are, unless only some of them are to be asked, or it was asked already."""
@@ -287,7 +287,7 @@ class Wire:
     def _meet(self, endpoints: dict[NodeId, str], now: float) -> None:
         """Connect to nodes that joined since the cluster was known, and anew to those out of reach that are somewhere else now."""
         known = {} if self._topology is None else self._topology.endpoints
-        new = {node: at for node, at in endpoints.items() if known.get(node) != at and not self._reaches(node)}
+        new = {node: at for node, at in endpoints.items() if known.get(node) != at and not self._reaches(node, now)}
         if not new or self._topology is None:
             return
         links = self._connect(new)
