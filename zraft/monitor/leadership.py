@@ -65,14 +65,17 @@ class Leadership:
         self._told_term = 0
         self.poller = zmq.Poller()
         """Its sockets; others may be registered too."""
-        self.heard_at = now_ms
-        """When anybody has told anything last; at first, when this began."""
         for node in config.nodes:
             self._watch(node, now_ms)
 
     def close(self) -> None:
         """Let go of all sockets."""
         self._context.destroy(linger=0)
+
+    @property
+    def heard_at(self) -> float:
+        """When anybody has told anything last; at first, when this began."""
+        return max(node.heard_at for node in self._nodes)
 
     def deadline(self, now_ms: float) -> float:
         """Return when to call `take` though no socket has anything."""
@@ -83,10 +86,8 @@ class Leadership:
         """Read the sockets that are ready, ask what is to be asked; return the leader if it is a newer one than before."""
         for socket in ready:
             if socket in self._owners:
-                owner = self._owners[socket]
-                for term, leader in owner.take(socket, now_ms):
+                for term, leader in self._owners[socket].take(socket, now_ms):
                     self._newest = max(self._newest, (term, leader), key=lambda known: known[0])
-                self.heard_at = max(self.heard_at, owner.heard_at)
         for node in list(self._nodes):
             self._meet(node.members, now_ms)
         for node in self._nodes:
@@ -128,7 +129,7 @@ class _Informant:
         self.silent_at = now_ms + SILENT_MS
         """When it is asked unless something comes from it."""
         self.heard_at = now_ms
-        """When something came from it last."""
+        """When something came from it last; at first, when it was looked for."""
         self._node = node.id
         self._codec = codec
         self._is_to_be_asked = False

@@ -214,12 +214,12 @@ class Roster:
 
     def _is_ready(self, learner: NodeId) -> bool:
         """Whether a learner is there, and has caught up, and has not fallen behind since by more than an election timeout."""
+        progress = self.progress.get(learner)
+        if progress is None or not progress.caught_up:
+            return False
         marked_at, marked = self._marks[0]
-        settings, progress = self._state.settings, self.progress.get(learner)
-        lags = marked_at <= self._state.now - settings.election_timeout_lower_ms and marked > (
-            progress.match_index if progress is not None else 0
-        )
-        return progress is not None and progress.caught_up and not lags and self.answers(learner)
+        long_ago = marked_at <= self._state.now - self._state.settings.election_timeout_lower_ms
+        return self.answers(learner) and not (long_ago and progress.match_index < marked)
 
     def _mark(self, now: float) -> None:
         """Note how far the log goes."""

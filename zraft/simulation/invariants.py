@@ -153,9 +153,9 @@ class Witness:
                 f"{node} finds {found.hard_state}, entries up to {last}, and that it has acknowledged {acknowledged}; durable "
                 f"were {durable.hard_state} and entries up to {durable.last}",
             )
-        strange = [entry for entry in found.entries if self._entries[entry.id][1] != entry]
-        if strange:
-            raise Violation("I17", f"{node} finds {strange[0]}; written was {self._entries[strange[0].id][1]}")
+        for entry in found.entries:
+            if (written := self._entries.get(entry.id)) is None or written[1] != entry:
+                raise Violation("I17", f"{node} finds {entry}; written was {written}")
 
     def requested(self, process: "Process", client: bytes, request: object, id: int) -> None:
         """Take note of a request, and of how much is committed when it arrives."""

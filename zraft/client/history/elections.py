@@ -1,8 +1,8 @@
 """What is known of elections: the ballots in the log, and what the nodes themselves have recorded of their candidacies.
 
 The log knows each election that was won by a leader who could commit; it is the same everywhere and is never lost. Who stood and
-lost, and who won and could commit nothing, is in that node's own event file; that it stood, in those of who voted. What is made of both depends on what was
-found, and neither on who was asked nor on the order of the answers.
+lost, and who won and could commit nothing, is in that node's own event file; that it stood, in those of who voted. What is made
+of them depends on what was found, and neither on who was asked nor on the order of the answers.
 """
 
 from collections.abc import Iterable
@@ -114,7 +114,7 @@ def _weight(candidacy: Candidacy) -> tuple[bool, int, bytes]:
 
 
 def _heard(known: Candidacy | None, voice: _Voice, event: Event) -> Candidacy:
-    """Return what is known of a candidacy once a voter's word is added; it adds nothing to how the candidate itself says it ended."""
+    """Add a voter's word to what is known of a candidacy; it adds nothing to what the candidate itself says of its end."""
     known = known or Candidacy(voice.candidate, UNKNOWN, wall_ms=event.wall_ms)
     if known.outcome != UNKNOWN:
         return known
